@@ -1,0 +1,1 @@
+"""Reference training programs of the four papers; each is one command."""

@@ -1,0 +1,1 @@
+"""Readers and builders: files or generators to in-memory arrays."""

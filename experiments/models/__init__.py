@@ -1,0 +1,1 @@
+"""flax nnx modules that know nothing of losses or data."""
