@@ -1,0 +1,194 @@
+"""Rules of the project that no linter knows: who may import whom, and how long."""
+
+import ast
+import configparser
+import contextlib
+import importlib.metadata
+import io
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import regularizers
+
+ROOT = pathlib.Path(__file__).parent.parent
+MAX_FILE, MAX_FUNCTION = 400, 60
+
+# Each layer of the library may import the layers before it, never itself or later ones.
+LAYERS = (
+  {'kernels'},
+  {'categorical'},
+  {'base'},
+)
+
+
+def sources(*folders: str) -> list[pathlib.Path]:
+  return sorted(path for folder in folders for path in (ROOT / folder).rglob('*.py'))
+
+
+def dotted(path: pathlib.Path) -> str:
+  name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+  return name.removesuffix('.__init__')
+
+
+def exists(module: str) -> bool:
+  path = ROOT.joinpath(*module.split('.'))
+  return path.with_suffix('.py').exists() or (path / '__init__.py').exists()
+
+
+def imports(path: pathlib.Path) -> Iterator[str]:
+  """Every module that `path` imports, at the top or inside a function."""
+  package = dotted(path).split('.')
+  if path.name != '__init__.py':
+    package = package[:-1]
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      parent = package[: len(package) - node.level + 1] if node.level else []
+      module = '.'.join(parent + ([node.module] if node.module else []))
+      for alias in node.names:
+        submodule = f'{module}.{alias.name}'
+        yield submodule if exists(submodule) else module
+
+
+def edges(*folders: str) -> list[tuple[str, str]]:
+  return [(dotted(p), module) for p in sources(*folders) for module in imports(p)]
+
+
+def within(module: str, *packages: str) -> bool:
+  return any(module == p or module.startswith(p + '.') for p in packages)
+
+
+def test_library_imports_jax_alone():
+  stdlib = sys.stdlib_module_names
+  for module, imported in edges('regularizers'):
+    allowed = {'jax', 'regularizers'} | ({'flax'} if '.nn' in module else set())
+    top = imported.split('.')[0]
+    assert top in allowed | stdlib, f'{module} imports {imported}'
+
+
+def test_library_layers_point_one_way():
+  def layer(module: str) -> int | None:
+    name = module.split('.')[1]
+    return next((i for i, names in enumerate(LAYERS) if name in names), None)
+
+  for module, imported in edges('regularizers'):
+    if not within(imported, 'regularizers') or module == 'regularizers':
+      continue
+    assert imported != 'regularizers', f'{module} imports the package that imports it'
+    if module.split('.')[1] == imported.split('.')[1]:
+      continue
+    below = layer(imported)
+    above = layer(module)
+    assert below is not None, f'{module} imports {imported}, which is no lower layer'
+    assert above is None or below < above, f'{module} imports {imported}'
+
+
+def test_experiments_import_direction():
+  parts = {
+    'experiments.models': 'regularizers.nn',
+    'experiments.scores': 'regularizers.metrics',
+    'experiments.datasets': None,
+  }
+  programs = {dotted(p) for p in sources('experiments') if 'def main(' in p.read_text()}
+  for module, imported in edges('experiments'):
+    for part, library in parts.items():
+      if within(module, part) and within(imported, 'experiments', 'regularizers'):
+        allowed = [part, 'experiments.errors'] + ([library] if library else [])
+        assert within(imported, *allowed), f'{module} imports {imported}'
+    if within(module, 'experiments.train', 'experiments.task'):
+      assert imported not in programs, f'{module} knows the experiment {imported}'
+
+
+def requirements(*extras: str) -> set[str]:
+  config = configparser.ConfigParser()
+  config.read(ROOT / 'setup.cfg')
+  lines = config['options']['install_requires']
+  for extra in extras:
+    lines += config['options.extras_require'][extra]
+  names = re.findall(r'^([A-Za-z0-9_.-]+)', lines, re.MULTILINE)
+  return {name.lower().replace('_', '-') for name in names}
+
+
+@pytest.mark.parametrize(
+  ('folder', 'extras'),
+  [
+    ('experiments', ['experiments']),
+    ('benchmarks', ['experiments', 'benchmarks']),
+    ('tests', ['experiments', 'test', 'oracles']),
+  ],
+)
+def test_imports_are_declared(folder: str, extras: list[str]):
+  declared = requirements(*extras)
+  distributions = importlib.metadata.packages_distributions()
+  ours = {'regularizers', 'experiments', 'benchmarks'}
+  ours |= {path.stem for path in sources(folder)}
+  for module, imported in edges(folder):
+    top = imported.split('.')[0]
+    if top in ours or top in sys.stdlib_module_names:
+      continue
+    providers = {n.lower().replace('_', '-') for n in distributions.get(top, [top])}
+    assert providers & declared, f'{module} imports {imported}: not in setup.cfg'
+
+
+def test_import_adds_nothing_heavy_to_jax():
+  code = (
+    'import sys, jax; before = set(sys.modules); import regularizers; '
+    'print(*sorted(set(sys.modules) - before))'
+  )
+  command = [sys.executable, '-c', code]
+  added = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+  for module in added.stdout.split():
+    top = module.split('.')[0]
+    assert top in {'regularizers', 'jax', 'jaxlib'} | sys.stdlib_module_names, module
+    assert not within(module, 'jax.experimental.pallas', 'jax.experimental.sparse')
+
+
+@pytest.mark.parametrize(
+  'path', sources('regularizers', 'experiments', 'benchmarks', 'tests'), ids=dotted
+)
+def test_lengths(path: pathlib.Path):
+  text = path.read_text()
+  assert len(text.splitlines()) <= MAX_FILE
+  for node in ast.walk(ast.parse(text)):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+      length = node.end_lineno - node.lineno + 1
+      assert length <= MAX_FUNCTION, f'{node.name} has {length} lines'
+
+
+def test_version_and_typing_marker():
+  changelog = (ROOT / 'CHANGELOG.md').read_text()
+  newest = re.search(r'^## (\d+\.\d+\.\d+)', changelog, re.MULTILINE)
+  assert newest is not None
+  assert newest[1] == regularizers.__version__
+  assert (ROOT / 'regularizers' / 'py.typed').exists()
+
+
+def test_public_names_exist_once():
+  names = regularizers.__all__
+  assert len(names) == len(set(names))
+  for name in names:
+    assert hasattr(regularizers, name), name
+
+
+@pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md'])
+def test_documented_code_runs(page: str):
+  """A page's python blocks run in order; a text block is what the one before prints."""
+  text = (ROOT / page).read_text()
+  blocks = re.findall(r'(?ms)^```(python|text)\n(.*?)^```$', text)
+  assert blocks
+  namespace: dict[str, object] = {'__name__': page}
+  printed = ''
+  for language, block in blocks:
+    if language == 'text':
+      assert printed == block
+      continue
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+      exec(compile(block, page, 'exec'), namespace)
+    printed = output.getvalue()
