@@ -180,15 +180,18 @@ def test_public_names_exist_once():
 def test_documented_code_runs(page: str):
   """A page's python blocks run in order; a text block is what the one before prints."""
   text = (ROOT / page).read_text()
-  blocks = re.findall(r'(?ms)^```(python|text)\n(.*?)^```$', text)
+  blocks = list(re.finditer(r'(?ms)^```(python|text)\n(.*?)^```$', text))
   assert blocks
   namespace: dict[str, object] = {'__name__': page}
   printed = ''
-  for language, block in blocks:
+  for block in blocks:
+    language, code = block.groups()
     if language == 'text':
-      assert printed == block
+      assert printed == code
       continue
     output = io.StringIO()
+    # Blank lines before it, so that an error names the page's own line.
+    above = '\n' * text[: block.start(2)].count('\n')
     with contextlib.redirect_stdout(output):
-      exec(compile(block, page, 'exec'), namespace)
+      exec(compile(above + code, page, 'exec'), namespace)
     printed = output.getvalue()
