@@ -54,9 +54,7 @@ def batch_indices(size: int, batch_size: int, seed: int, step: int) -> np.ndarra
   return order[position * batch_size : (position + 1) * batch_size]
 
 
-def eval_batches(
-  size: int, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def eval_batches(size: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields ``(rows, mask)``, both ``[batch_size]``, over all examples in order.
 
   Every example is in exactly one batch where its ``mask`` is True. The last

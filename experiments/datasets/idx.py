@@ -13,7 +13,7 @@ import pathlib
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +25,10 @@ _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b'\x1f\x8b'
 _MAX_BYTES = 1 << 30  # far above any data set of this format
 _CHUNK = 1 << 20
+
+
+class _Stream(Protocol):
+  def read(self, size: int, /) -> bytes: ...
 
 
 def find(directory: Path, name: str) -> pathlib.Path:
@@ -107,7 +111,7 @@ def read(path: Path, ndim: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def _opened(path: Path) -> Iterator[tuple[_Stream, int]]:
   """The uncompressed stream, and how many bytes it can hold at most."""
   try:
     with open(path, 'rb') as file:
@@ -137,7 +141,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     raise InputError(f'{path}: cannot be read: {error.strerror}') from error
 
 
-def _read_header(stream: BinaryIO, path: Path, ndim: int) -> tuple[int, ...]:
+def _read_header(stream: _Stream, path: Path, ndim: int) -> tuple[int, ...]:
   magic = _read_bytes(stream, 4)
   expected = bytes([0, 0, _UNSIGNED_BYTE, ndim])
   if magic[:3] == expected[:3] and len(magic) == 4 and magic[3] != ndim:
@@ -158,7 +162,7 @@ def _read_header(stream: BinaryIO, path: Path, ndim: int) -> tuple[int, ...]:
   return struct.unpack(f'>{ndim}I', sizes)
 
 
-def _read_bytes(stream: BinaryIO, size: int) -> bytes:
+def _read_bytes(stream: _Stream, size: int) -> bytes:
   # In pieces: read(size) would set aside `size` bytes before it reads any.
   data = bytearray()
   while len(data) < size:
