@@ -1,0 +1,231 @@
+"""Sets any runs side by side, and beside the paper.
+
+  python -m experiments.report RUN_DIR... [--output DIR]
+
+RUN_DIR is the directory of a run, or holds any number of them at any depth. The
+tables are printed; with ``--output`` they are also written to DIR, as Markdown
+(``table.md``) and as a picture (``table.png``).
+"""
+
+import dataclasses
+import pathlib
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from experiments import plots, records
+from experiments.comparison import Comparison, Group, common_seeds, groups, table
+from experiments.errors import InputError
+from experiments.runs import SWEPT, Path, Run, collect
+
+__all__ = ['Comparison', 'Run', 'collect', 'render', 'table', 'write_report']
+
+NOTHING = '—'
+
+HOW_TO_READ = """\
+How to read this. Error is the mean over the seeds ± its standard error. The
+difference to the baseline is taken seed by seed, so that what the seed decides
+(first weights, order, draw of the data) cancels; in brackets stands its 95 %
+t-interval. "Better" and "worse" mean that the interval leaves out 0, "undecided"
+that it does not, or that all differences are equal. The intervals cover the seeds,
+not the choice of the test set, and are not corrected for the number of arms. nll
+and entropy (nats) and ece are of the plain predictions, without the regularizer.
+Label smoothing and a large weight of the confidence penalty keep probabilities away
+from 0 and 1: the model becomes under-confident by construction, which usually raises
+nll and ece even where the error falls."""
+
+_CAPTION = (
+  '± standard error over the seeds; [95 % t-interval] of the difference, paired by '
+  'seed; undecided: it contains 0'
+)
+# Of a configuration: what makes an arm the arm it is; the seeds have a note.
+_EXPECTED = {'arm', 'seeds', *SWEPT}
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+  """A table as text: what all three renderings have in common."""
+
+  title: str
+  header: Sequence[str]
+  rows: Sequence[Sequence[str]]
+  notes: Sequence[str]
+
+
+def write_report(paths: Iterable[Path], output_dir: Path) -> str:
+  """Writes ``table.md`` and ``table.png``; returns the text for the terminal.
+
+  Args:
+    paths: run directories, or directories of them at any depth.
+    output_dir: made if it is not there.
+
+  Raises:
+    InputError: a path holds no run, a record is malformed, or ``output_dir``
+      cannot be written.
+  """
+  runs = collect(paths)
+  output = pathlib.Path(output_dir)
+  with records.writing(output):
+    output.mkdir(parents=True, exist_ok=True)
+  records.write_whole(output / 'table.md', render(runs, markdown=True).encode())
+  plots.table_image(
+    [(part.title, part.header, part.rows) for part in _sections(runs)],
+    output / 'table.png',
+    _CAPTION,
+  )
+  return render(runs)
+
+
+def render(runs: Sequence[Run], *, markdown: bool = False) -> str:
+  """The tables of ``runs`` with their notes, as Markdown or as aligned text."""
+  parts = []
+  for section in _sections(runs):
+    lines = _aligned([section.header, *section.rows], markdown)
+    title = f'## {section.title}' if markdown else section.title
+    notes = [_item(note, markdown) for note in section.notes]
+    parts.append('\n'.join([title, '', *lines, *([''] if notes else []), *notes]))
+  return '\n\n'.join([*parts, HOW_TO_READ]) + '\n'
+
+
+def _sections(runs: Sequence[Run]) -> list[Section]:
+  rows = table(runs)
+  return [
+    _section(group, [row for row in rows if row.table == group.name])
+    for group in groups(runs)
+  ]
+
+
+def _section(group: Group, rows: Sequence[Comparison]) -> Section:
+  header = [
+    'arm',
+    'seeds',
+    'error %',
+    'vs. baseline (95 %)',
+    '',
+    'nll',
+    'ece',
+    'entropy',
+  ]
+  cells = [_cells(row) for row in rows]
+  if group.paper:
+    header.append('paper %')
+    for row, line in zip(rows, cells, strict=True):
+      line.append(NOTHING if row.paper is None else str(row.paper))
+  return Section(group.name, header, cells, [*_notes(group, rows)])
+
+
+def _cells(row: Comparison) -> list[str]:
+  spread = NOTHING if row.standard_error is None else f'{row.standard_error:.2f}'
+  difference = NOTHING if row.difference is None else f'{row.difference:+.2f}'
+  if row.interval:
+    difference += f' [{row.interval[0]:+.2f}, {row.interval[1]:+.2f}]'
+  means = (row.nll, row.ece, row.entropy)
+  return [
+    row.arm,
+    str(len(row.seeds)),
+    f'{row.error:.2f} ± {spread}',
+    difference,
+    row.verdict,
+    *(NOTHING if mean is None else f'{mean:.3f}' for mean in means),
+  ]
+
+
+def _notes(group: Group, rows: Sequence[Comparison]) -> Iterable[str]:
+  if any(len(row.seeds) == 1 for row in rows):
+    yield 'One seed gives no standard error, and one pair of seeds no interval.'
+  if group.runs[0].split == 'validation':
+    yield 'The final errors are on the validation split: to choose values by.'
+  elif (baseline := group.baseline) is None:
+    yield 'No finished baseline: no differences.'
+  else:
+    for run in group.finished:
+      yield from _comparability(run, baseline)
+  for run in group.finished:
+    yield f'{run.arm} minimises {run.header["loss"]}'
+  for run in group.runs:
+    if not run.finished:
+      yield f'{run.arm} is unfinished: {_progress(run)} ({run.path})'
+  if group.paper:
+    yield f'paper: {group.paper.source}. {group.paper.remarks}'
+
+
+def _comparability(run: Run, baseline: Run) -> Iterable[str]:
+  """Where an arm and the baseline differ in more than the regularizer."""
+  paired = common_seeds(run, baseline)
+  if not paired:
+    yield f'{run.arm} has no seed with the same data in common with the baseline.'
+  elif set(paired) != {*run.seeds, *baseline.seeds}:
+    seeds = ', '.join(map(str, paired))
+    yield f'{run.arm} and the baseline are paired over their common seeds: {seeds}.'
+  ours, theirs = _settings(run), _settings(baseline)
+  differing = [
+    f'{name} ({ours.get(name)}, baseline {theirs.get(name)})'
+    for name in sorted({*ours, *theirs})
+    if ours.get(name) != theirs.get(name) and name.split('.')[-1] not in _EXPECTED
+  ]
+  if differing:
+    yield f'{run.arm} differs from the baseline in {", ".join(differing)} too.'
+
+
+def _settings(run: Run) -> Mapping[str, Any]:
+  config = run.header.get('config')
+  return config if isinstance(config, Mapping) else {}
+
+
+def _progress(run: Run) -> str:
+  step = max((row['step'] for row in run.rows), default=0)
+  missing = {seed for series in run.series for seed in series.missing}
+  seeds = ', '.join(map(str, sorted(missing or run.seeds)))
+  return f'at step {step}, no result for seeds {seeds}'
+
+
+def _item(text: str, markdown: bool) -> str:
+  if markdown:
+    return f'- {text}'
+  return textwrap.fill(
+    text,
+    88,
+    initial_indent='- ',
+    subsequent_indent='  ',
+    break_long_words=False,
+    break_on_hyphens=False,
+  )
+
+
+def _aligned(lines: Sequence[Sequence[str]], markdown: bool) -> list[str]:
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  numbers = [name not in ('arm', '') for name in lines[0]]
+  if markdown:
+    widths = [max(width, 3) for width in widths]
+  rule = ['-' * width for width in widths]
+  if markdown:
+    rule = [r[:-1] + ':' if n else r for r, n in zip(rule, numbers, strict=True)]
+  cells = [
+    [
+      cell.rjust(width) if number else cell.ljust(width)
+      for cell, width, number in zip(line, widths, numbers, strict=True)
+    ]
+    for line in (lines[0], rule, *lines[1:])
+  ]
+  if markdown:
+    return [f'| {" | ".join(line)} |' for line in cells]
+  return ['  '.join(line).rstrip() for line in cells]
+
+
+def main(argv: Sequence[str], output: str | None = None) -> None:
+  """Prints the report of the directories in ``argv[1:]``."""
+  try:
+    if not argv[1:]:
+      raise InputError('usage: python -m experiments.report RUN_DIR... [--output DIR]')
+    print(write_report(argv[1:], output) if output else render(collect(argv[1:])))
+  except InputError as error:
+    print(f'error: {error}', file=sys.stderr)
+    raise SystemExit(2) from error
+
+
+if __name__ == '__main__':
+  from absl import app, flags
+
+  _OUTPUT = flags.DEFINE_string('output', None, 'Where to write the table.')
+  app.run(lambda argv: main(argv, _OUTPUT.value))

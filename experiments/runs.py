@@ -1,0 +1,183 @@
+"""Reads run directories back: one run is one arm, with all its seeds."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from experiments import records
+from experiments.errors import InputError
+
+Path = str | os.PathLike[str]
+Row = Mapping[str, Any]
+
+BASELINE = 'baseline'
+_ORDER = (BASELINE, 'dropout', 'label_smoothing', 'confidence_penalty')  # then by name
+_HEADER = ('experiment', 'dataset', 'arm', 'loss', 'seeds', 'data')
+# What a grid may vary within one run, beside the seed.
+SWEPT = ('epsilon', 'weight', 'threshold', 'alpha', 'temperature', 'rate')
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+  """The rows of one setting of a run: of all its seeds, in the order of time."""
+
+  run: 'Run'
+  setting: tuple[tuple[str, float], ...]
+  rows: tuple[Row, ...]
+
+  @property
+  def label(self) -> str:
+    """The arm, and the values that a grid varies."""
+    values = ', '.join(f'{name} {value:g}' for name, value in self.setting)
+    return f'{self.run.arm} ({values})' if values else self.run.arm
+
+  @property
+  def results(self) -> dict[int, Row]:
+    """The final row, by seed."""
+    split = self.run.split
+    final = [row for row in self.rows if row.get('final') and row['split'] == split]
+    return {row['seed']: row for row in sorted(final, key=lambda row: row['seed'])}
+
+  @property
+  def missing(self) -> list[int]:
+    """Seeds that have no final row yet."""
+    return sorted(set(self.run.seeds) - set(self.results))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run directory."""
+
+  path: pathlib.Path
+  header: Row
+  rows: tuple[Row, ...]
+
+  @property
+  def arm(self) -> str:
+    return str(self.header['arm'])
+
+  @property
+  def experiment(self) -> str:
+    return str(self.header['experiment'])
+
+  @property
+  def dataset(self) -> str:
+    return str(self.header['dataset'])
+
+  @property
+  def seeds(self) -> tuple[int, ...]:
+    return tuple(self.header['seeds'])
+
+  @property
+  def split(self) -> str:
+    """What the final rows are of: validation where values are chosen, else test."""
+    splits = {row['split'] for row in self.rows if row.get('final')}
+    return 'validation' if splits == {'validation'} else 'test'
+
+  @property
+  def same_data(self) -> bool:
+    """Whether all seeds were trained on the same data."""
+    return len(_fingerprints(self.header)) == 1
+
+  def data(self, seed: int) -> str:
+    """Fingerprint of the data that ``seed`` was trained on."""
+    data = _fingerprints(self.header)
+    return str(data[0] if self.same_data else data[self.seeds.index(seed)])
+
+  @property
+  def series(self) -> list[Series]:
+    """One for every setting of the grid; one in all where there is no grid."""
+    by_setting: dict[tuple[tuple[str, float], ...], list[Row]] = {}
+    for row in self.rows:
+      setting = tuple((name, row[name]) for name in SWEPT if name in row)
+      by_setting.setdefault(setting, []).append(row)
+    return [
+      Series(self, setting, tuple(rows)) for setting, rows in sorted(by_setting.items())
+    ]
+
+  @property
+  def finished(self) -> bool:
+    """Whether every seed of every setting has its result."""
+    return bool(self.rows) and not any(series.missing for series in self.series)
+
+
+def collect(paths: Iterable[Path]) -> list[Run]:
+  """Every run in ``paths``: run directories, or directories of them at any depth.
+
+  The order is that of the table, whatever the order of ``paths``; a run that is
+  found twice is returned once.
+
+  Raises:
+    InputError: a path holds no run, or a record is malformed.
+  """
+  found = {file.resolve(): file for path in paths for file in _records(path)}
+  runs = [_read(found[file]) for file in sorted(found)]
+  return sorted(runs, key=lambda run: (run.experiment, run.dataset, *order(run.arm)))
+
+
+def order(arm: str) -> tuple[int, str]:
+  """Sorts arms as tables and plots show them."""
+  return (_ORDER.index(arm) if arm in _ORDER else len(_ORDER), arm)
+
+
+def _records(path: Path) -> Sequence[pathlib.Path]:
+  root = pathlib.Path(path)
+  if not root.is_dir():
+    raise InputError(f'{root}: no such directory')
+  if not (found := sorted(root.rglob('record.jsonl'))):
+    raise InputError(f'{root}: expected a run, found no record.jsonl in or under it')
+  return found
+
+
+def _read(file: pathlib.Path) -> Run:
+  try:
+    lines = records.read(file)
+  except (OSError, UnicodeDecodeError) as error:
+    raise InputError(f'{file}: cannot be read: {error}') from error
+  for number, line in enumerate(lines, 1):
+    if not isinstance(line, dict):
+      raise InputError(f'{file}: line {number}: expected an object, found {line!r}')
+  if not lines:
+    raise InputError(f'{file}: line 1: expected a header, found an empty file')
+  header = lines[0]
+  missing = [name for name in _HEADER if name not in header]
+  if header.get('kind') != 'header' or missing:
+    raise InputError(
+      f'{file}: line 1: expected a header with {", ".join(_HEADER)}; '
+      f'missing: {", ".join(missing) or "kind"}'
+    )
+  rows = []
+  seen: dict[Any, int] = {}
+  if len(_fingerprints(header)) not in (1, len(header['seeds'])):
+    raise InputError(
+      f"{file}: line 1: expected one fingerprint in 'data', or one a seed; "
+      f'found {len(header["data"])} for {len(header["seeds"])} seeds'
+    )
+  for number, row in enumerate(lines[1:], 2):
+    _check_row(row, header, f'{file}: line {number}', seen, number)
+    rows.append(row)
+  return Run(file.parent, header, tuple(rows))
+
+
+def _fingerprints(header: Row) -> Sequence[str]:
+  data: Any = header['data']
+  return [data] if isinstance(data, str) else data
+
+
+def _check_row(
+  row: Row, header: Row, place: str, seen: dict[Any, int], number: int
+) -> None:
+  if missing := [name for name in ('step', 'split', 'seed') if name not in row]:
+    raise InputError(f'{place}: a row without {", ".join(missing)}')
+  if row['seed'] not in header['seeds']:
+    raise InputError(f'{place}: seed {row["seed"]} is not in the header')
+  if not row.get('final'):
+    return
+  if not isinstance(row.get('error'), int | float):
+    raise InputError(f"{place}: a final row without a number for 'error'")
+  key = (row['split'], row['seed'], *(row.get(name) for name in SWEPT))
+  if key in seen:
+    raise InputError(f'{place}: a second final row, after that in line {seen[key]}')
+  seen[key] = number
