@@ -1,0 +1,89 @@
+"""Files of a run directory: a record of rows, and files that are whole or absent.
+
+``pandas.read_json('record.jsonl', lines=True)`` reads a record.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.errors import InputError
+
+Row = Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+  """Turns a full disk, a missing permission and the like into one line."""
+  try:
+    yield
+  except OSError as error:
+    raise InputError(f'cannot write {path}: {error.strerror or error}') from error
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+  """Replaces the file at once: a reader sees the old one or the new one."""
+  temporary = path.with_name(f'.{path.name}.tmp')
+  with writing(path):
+    with temporary.open('wb') as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """As ``write_whole``."""
+  write_whole(path, (json.dumps(value, indent=2) + '\n').encode())
+
+
+def write_arrays(path: pathlib.Path, **arrays: np.ndarray) -> None:
+  """As ``write_whole``, for ``numpy.load``."""
+  buffer = io.BytesIO()
+  np.savez(buffer, allow_pickle=False, **arrays)
+  write_whole(path, buffer.getvalue())
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """All complete lines, the header first; none if there is no file."""
+  if not path.exists():
+    return []
+  lines = []
+  for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):
+    if not line.endswith('\n'):
+      break  # cut off while it was written
+    try:
+      lines.append(json.loads(line))
+    except ValueError as error:
+      raise InputError(f'{path}: line {number} is not JSON') from error
+  return lines
+
+
+def cut_back(path: pathlib.Path, header: Row, step: int) -> None:
+  """Leaves the header and the rows up to ``step``, but for final ones.
+
+  A file that is missing gets the header.
+  """
+  lines = read(path)
+  kept = [row for row in lines[1:] if row['step'] <= step and not row.get('final')]
+  write_whole(path, _encode([lines[0] if lines else header, *kept]))
+
+
+def append(path: pathlib.Path, rows: Sequence[Row]) -> None:
+  """Adds lines, and has them on the disk when it returns."""
+  if not rows:
+    return
+  with writing(path), path.open('ab') as file:
+    file.write(_encode(rows))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _encode(rows: Sequence[Row]) -> bytes:
+  return ''.join(json.dumps(row) + '\n' for row in rows).encode()
