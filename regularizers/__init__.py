@@ -1,0 +1,75 @@
+"""Losses for classifiers and sequence models that do not grow over-confident.
+
+Wrap the loss you have:
+
+  >>> import jax.numpy as jnp
+  >>> import regularizers as reg
+  >>> loss = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.1))(
+  ...   reg.cross_entropy
+  ... )
+  >>> losses = loss(jnp.zeros((2, 4)), jnp.array([0, 3]))  # one value per position
+  >>> print(reg.masked_mean(losses).round(4))
+  1.2477
+"""
+
+from regularizers import metrics as metrics
+from regularizers.base import Loss as Loss
+from regularizers.base import add_penalty as add_penalty
+from regularizers.base import chain as chain
+from regularizers.base import cross_entropy as cross_entropy
+from regularizers.base import terms as terms
+from regularizers.categorical import Categorical as Categorical
+from regularizers.categorical import Distribution as Distribution
+from regularizers.categorical import bernoulli as bernoulli
+from regularizers.categorical import entropy as entropy
+from regularizers.categorical import kl_divergence as kl_divergence
+from regularizers.categorical import log_normalizer as log_normalizer
+from regularizers.categorical import log_prob as log_prob
+from regularizers.categorical import mean_log_prob as mean_log_prob
+from regularizers.confidence import confidence_penalty as confidence_penalty
+from regularizers.confidence import forward_kl as forward_kl
+from regularizers.confidence import generalized_entropy as generalized_entropy
+from regularizers.confidence import reverse_kl as reverse_kl
+from regularizers.distillation import codistillation as codistillation
+from regularizers.distillation import distillation as distillation
+from regularizers.reductions import masked_mean as masked_mean
+from regularizers.reductions import masked_sum as masked_sum
+from regularizers.smoothing import label_noise as label_noise
+from regularizers.smoothing import label_smoothing as label_smoothing
+from regularizers.smoothing import unigram_prior as unigram_prior
+from regularizers.smoothing import unigram_smoothing as unigram_smoothing
+from regularizers.weighting import class_weights as class_weights
+from regularizers.weighting import z_loss as z_loss
+
+__version__ = '0.1.0'
+
+__all__ = [
+  'Categorical',
+  'Distribution',
+  'Loss',
+  'add_penalty',
+  'bernoulli',
+  'chain',
+  'class_weights',
+  'codistillation',
+  'confidence_penalty',
+  'cross_entropy',
+  'distillation',
+  'entropy',
+  'forward_kl',
+  'generalized_entropy',
+  'kl_divergence',
+  'label_noise',
+  'label_smoothing',
+  'log_normalizer',
+  'log_prob',
+  'masked_mean',
+  'masked_sum',
+  'mean_log_prob',
+  'metrics',
+  'reverse_kl',
+  'terms',
+  'unigram_prior',
+  'unigram_smoothing',
+  'z_loss',
+]

@@ -1,0 +1,393 @@
+"""The predicted distribution, as every loss and penalty of a chain sees it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+
+from regularizers.kernels import dense
+
+
+@runtime_checkable
+class Distribution(Protocol):
+  """What losses and penalties may ask of a prediction; all values in nats.
+
+  `sum` is the general primitive; the others are its fast special cases. A class
+  that implements these methods works under every loss of the package.
+  """
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """Shape ``[...]`` of a value per position."""
+
+  @property
+  def num_classes(self) -> int:
+    """Size of the class axis."""
+
+  def log_prob(self, labels: jax.Array) -> jax.Array:
+    """log p(labels), ``[...]``."""
+
+  def mean_log_prob(self, prior: jax.Array | None = None) -> jax.Array:
+    """Σ_k prior_k log p_k, ``[...]``; the uniform mean without a prior."""
+
+  def entropy(self) -> jax.Array:
+    """−Σ p log p, ``[...]``."""
+
+  def log_normalizer(self) -> jax.Array:
+    """log Σ exp logits, ``[...]``."""
+
+  def num_allowed(self) -> jax.Array | int:
+    """How many classes are not masked, ``[...]`` or a number."""
+
+  def allowed_prior(self, prior: jax.Array | None) -> jax.Array:
+    """The prior (default: uniform) with the masked classes taken out."""
+
+  def tempered(self, temperature: Any) -> 'Distribution':
+    """The distribution of ``logits / temperature``."""
+
+  def sum(self, phi: Callable[..., jax.Array], *class_arrays: jax.Array) -> jax.Array:
+    """Σ_k phi(log p_k, …), ``[...]``."""
+
+
+@jax.tree_util.register_pytree_node_class
+class Categorical:
+  """Distribution over the last axis of dense logits; a frozen pytree.
+
+  Made once, at the outermost call of a loss, and handed to every member. Its two
+  row statistics are computed here; what nobody reads, XLA drops.
+
+  Args:
+    logits: ``[..., V]``, any floating type; computed with in float32 or wider.
+      −inf means probability 0.
+    where: booleans broadcastable to ``[..., V]``. False takes a class out: it has
+      probability 0, no share in uniform or prior means, and gradient exactly 0.
+
+  Raises:
+    TypeError: logits are not floating.
+    ValueError: no class axis, or ``where`` does not broadcast to the logits.
+
+  Example:
+    >>> import jax.numpy as jnp, regularizers as reg
+    >>> p = reg.Categorical(jnp.zeros((3, 4)))
+    >>> print(p.entropy().round(4))
+    [1.3863 1.3863 1.3863]
+  """
+
+  logits: jax.Array
+  where: jax.Array | None
+  _scores: jax.Array
+  _shift: jax.Array
+  _log_sum: jax.Array
+
+  def __init__(self, logits: jax.Array, where: jax.Array | None = None):
+    logits = _as_float(logits)
+    scores = logits
+    if where is not None:
+      where = _as_where(where, logits.shape)
+      scores = jnp.where(where, logits, -jnp.inf)
+    shift, log_sum = dense.log_normalizer(scores)
+    self._set(logits, where, scores, shift, log_sum)
+
+  def _set(self, *leaves: Any) -> None:
+    for name, leaf in zip(_LEAVES, leaves, strict=True):
+      object.__setattr__(self, name, leaf)
+
+  def __setattr__(self, name: str, value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(f'cannot assign to {name!r}')
+
+  def __repr__(self) -> str:
+    masked = '' if self.where is None else ', where=…'
+    return f'Categorical({self.logits.dtype}{list(self.logits.shape)}{masked})'
+
+  def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
+    """The arrays, as pytree leaves."""
+    return tuple(getattr(self, name) for name in _LEAVES), None
+
+  @classmethod
+  def tree_unflatten(cls, aux: None, leaves: tuple[Any, ...]) -> 'Categorical':
+    """Inverse of `tree_flatten`."""
+    del aux
+    new = object.__new__(cls)
+    new._set(*leaves)
+    return new
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """Shape ``[...]`` of a value per position."""
+    return self.logits.shape[:-1]
+
+  @property
+  def num_classes(self) -> int:
+    """Size of the class axis, ``V``."""
+    return self.logits.shape[-1]
+
+  def log_probs(self) -> jax.Array:
+    """log p of every class, ``[..., V]``; −inf where masked."""
+    return self._scores - self._shift[..., None] - self._log_sum[..., None]
+
+  def log_prob(self, labels: jax.Array) -> jax.Array:
+    """log p(labels), in nats, ``[...]``.
+
+    Args:
+      labels: integers ``[...]``, or weights of the classes ``[..., V]`` (a
+        distribution, say), for which it is Σ_k labels_k log p_k.
+
+    Returns:
+      ``[...]``. NaN where an integer label is out of range, or where a label is
+      on, or gives weight to, a class that ``where`` masks.
+
+    Raises:
+      TypeError: floating labels of the shape of integer ones.
+      ValueError: any other shape.
+    """
+    labels = check_labels(labels, self.shape, self.num_classes)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+      return self._weighted_log_prob(labels)
+    inside = (labels >= 0) & (labels < self.num_classes)
+    index = jnp.clip(labels, 0, self.num_classes - 1)[..., None]
+    if self.where is not None:
+      where = jnp.broadcast_to(self.where, self.logits.shape)
+      inside &= jnp.take_along_axis(where, index, -1)[..., 0]
+    picked = jnp.take_along_axis(self._scores, index, -1)[..., 0]
+    return jnp.where(inside, picked - self._shift - self._log_sum, jnp.nan)
+
+  def _weighted_log_prob(self, weights: jax.Array) -> jax.Array:
+    weights = weights.astype(self.logits.dtype)
+    total = weights.sum(-1) * self._log_sum
+    out = dense.weighted_centred(weights, self._scores, self._shift) - total
+    if self.where is None:
+      return out
+    return jnp.where(jnp.any((weights != 0) & ~self.where, -1), jnp.nan, out)
+
+  def mean_log_prob(self, prior: jax.Array | None = None) -> jax.Array:
+    """Σ_k prior_k log p_k, in nats, ``[...]``.
+
+    Args:
+      prior: class weights ``[V]``, used as they are; with ``where`` they are
+        renormalised over the allowed classes. Default: uniform.
+
+    Returns:
+      ``[...]``; −inf where a class with weight has probability 0.
+    """
+    if prior is None and self.where is None:
+      return dense.mean_centred(self._scores, self._shift) - self._log_sum
+    weights = self.allowed_prior(prior)
+    total = 1.0 if prior is None or self.where is not None else weights.sum(-1)
+    mean = dense.weighted_centred(weights, self._scores, self._shift)
+    return mean - total * self._log_sum
+
+  def entropy(self) -> jax.Array:
+    """Shannon entropy, in nats, ``[...]``; between 0 and log V."""
+    return dense.entropy(self._scores, self._shift, self._log_sum)
+
+  def log_normalizer(self) -> jax.Array:
+    """log Σ exp logits over the allowed classes, ``[...]``."""
+    return self._shift + self._log_sum
+
+  def num_allowed(self) -> jax.Array | int:
+    """How many classes are not masked, ``[...]``; ``V`` without a mask."""
+    if self.where is None:
+      return self.num_classes
+    where = jnp.broadcast_to(self.where, self.logits.shape)
+    return jnp.maximum(where.sum(-1), 1)
+
+  def allowed_prior(self, prior: jax.Array | None = None) -> jax.Array:
+    """The prior without the masked classes: ``[V]``, or ``[..., V]`` if masked.
+
+    Args:
+      prior: ``[V]``; default uniform. Without a mask it is returned as it is.
+    """
+    uniform = jnp.full(self.num_classes, 1 / self.num_classes, self.logits.dtype)
+    prior = uniform if prior is None else jnp.asarray(prior, self.logits.dtype)
+    check_prior_shape(prior, self.num_classes)
+    if self.where is None:
+      return prior
+    kept = jnp.where(self.where, prior, 0.0)
+    mass = kept.sum(-1, keepdims=True)
+    return kept / jnp.where(mass > 0, mass, 1.0)
+
+  def tempered(self, temperature: Any) -> 'Categorical':
+    """The distribution of ``logits / temperature``."""
+    return Categorical(self.logits / temperature, self.where)
+
+  def sum(self, phi: Callable[..., jax.Array], *class_arrays: jax.Array) -> jax.Array:
+    """Σ_k phi(log p_k, a_k, b_k, …): what any penalty can be written with.
+
+    Args:
+      phi: elementwise function of log p and of the class arrays.
+      *class_arrays: broadcastable to ``[..., V]``.
+
+    Returns:
+      ``[...]``. Masked classes are left out. Nothing of size ``[..., V]`` is kept
+      for the backward pass but the logits and the arrays given.
+
+    Example:
+      >>> p = Categorical(jnp.log(jnp.array([0.5, 0.25, 0.25])))
+      >>> print(p.sum(lambda log_p: jnp.exp(2 * log_p)))  # Σ p²
+      0.375
+    """
+
+    def row_sum(scores, shift, log_sum, *arrays):
+      log_p = scores - shift[..., None] - log_sum[..., None]
+      if self.where is None:
+        return phi(log_p, *arrays).sum(-1)
+      # Masked classes get harmless arguments, so that no NaN enters a gradient.
+      where = jnp.broadcast_to(self.where, self.logits.shape)
+      log_p, *arrays = (jnp.where(where, a, 0.0) for a in (log_p, *arrays))
+      return jnp.where(where, phi(log_p, *arrays), 0.0).sum(-1)
+
+    row_sum = jax.checkpoint(row_sum, prevent_cse=False)
+    return row_sum(self._scores, self._shift, self._log_sum, *class_arrays)
+
+
+_LEAVES = ('logits', 'where', '_scores', '_shift', '_log_sum')
+
+
+def as_distribution(
+  logits: Any, where: jax.Array | None = None, *, name: str = 'logits'
+) -> Distribution:
+  """Logits as a `Categorical`; a distribution as it is.
+
+  Raises:
+    ValueError: ``where`` beside a distribution, which carries its own.
+  """
+  if isinstance(logits, Distribution):
+    if where is not None:
+      raise ValueError(f'where: give it to the distribution that is {name}')
+    return logits
+  return Categorical(logits, where)
+
+
+def bernoulli(logit: jax.Array) -> Categorical:
+  """The two-class case: label 1 has probability sigmoid(logit).
+
+  Args:
+    logit: ``[...]``, floating.
+
+  Returns:
+    A `Categorical` over ``{0, 1}`` for use wherever logits are expected.
+
+  Example:
+    >>> print(bernoulli(jnp.array([0.0])).log_prob(jnp.array([1])).round(4))
+    [-0.6931]
+  """
+  logit = jnp.asarray(logit)
+  return Categorical(jnp.stack([jnp.zeros_like(logit), logit], axis=-1))
+
+
+def log_prob(logits: Any, labels: jax.Array) -> jax.Array:
+  """log p(labels) of logits or a distribution; see `Categorical.log_prob`."""
+  return as_distribution(logits).log_prob(labels)
+
+
+def mean_log_prob(logits: Any, prior: jax.Array | None = None) -> jax.Array:
+  """Σ_k prior_k log p_k, ``[...]``; see `Categorical.mean_log_prob`."""
+  return as_distribution(logits).mean_log_prob(prior)
+
+
+def entropy(logits: Any, where: jax.Array | None = None) -> jax.Array:
+  """Shannon entropy of logits ``[..., V]`` or a distribution, in nats, ``[...]``.
+
+  Example:
+    >>> print(entropy(jnp.array([0.0, 0.0, -jnp.inf])).round(4))
+    0.6931
+  """
+  return as_distribution(logits, where).entropy()
+
+
+def log_normalizer(logits: Any, where: jax.Array | None = None) -> jax.Array:
+  """log Σ exp logits over the allowed classes, ``[...]``."""
+  return as_distribution(logits, where).log_normalizer()
+
+
+def kl_divergence(p: Any, q: Any) -> jax.Array:
+  """KL(p‖q) = Σ_k p_k (log p_k − log q_k), in nats, ``[...]``.
+
+  Args:
+    p: logits ``[..., V]`` or a distribution.
+    q: logits ``[..., V]`` or a `Categorical`.
+
+  Returns:
+    ``[...]``; +inf where p gives probability to a class that q does not.
+
+  Example:
+    >>> p = jnp.log(jnp.array([0.5, 0.5]))
+    >>> q = jnp.log(jnp.array([0.25, 0.75]))
+    >>> print(kl_divergence(p, q).round(4))
+    0.1438
+  """
+  log_q = as_distribution(q, name='q').log_probs()  # type: ignore[attr-defined]
+  return as_distribution(p, name='p').sum(relative, log_q)
+
+
+def relative(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  """p (log p − log q), elementwise; 0 where p is 0, also by underflow."""
+  possible = jnp.exp(log_p) > 0
+  safe_p = jnp.where(possible, log_p, 0.0)
+  safe_q = jnp.where(possible, log_q, 0.0)
+  return jnp.where(possible, jnp.exp(safe_p) * (safe_p - safe_q), 0.0)
+
+
+def _as_float(logits: jax.Array) -> jax.Array:
+  logits = jnp.asarray(logits)
+  if not jnp.issubdtype(logits.dtype, jnp.floating):
+    raise TypeError(f'logits: expected a floating type, got {logits.dtype}')
+  if logits.ndim == 0 or logits.shape[-1] == 0:
+    raise ValueError(
+      f'logits: expected shape [..., V] with V > 0, got {list(logits.shape)}'
+    )
+  return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+def _as_where(where: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  where = jnp.asarray(where)
+  if where.dtype != jnp.bool_:
+    raise TypeError(f'where: expected booleans, got {where.dtype}')
+  try:
+    fits = jnp.broadcast_shapes(where.shape, shape) == shape
+  except ValueError:
+    fits = False
+  if not fits:
+    raise ValueError(
+      f'where: {list(where.shape)} does not broadcast to the logits {list(shape)}'
+    )
+  return where.reshape((1,) * (len(shape) - where.ndim) + where.shape)
+
+
+def check_labels(
+  labels: jax.Array, shape: tuple[int, ...], num_classes: int
+) -> jax.Array:
+  """Labels as an array, or an error that says what was expected.
+
+  Args:
+    labels: integers of ``shape``, or floats of ``shape + (num_classes,)``.
+    shape: shape of the positions.
+    num_classes: size of the class axis.
+
+  Raises:
+    TypeError: floats where integers belong, or the other way round.
+    ValueError: any other shape.
+  """
+  labels = jnp.asarray(labels)
+  floating = jnp.issubdtype(labels.dtype, jnp.floating)
+  integral = jnp.issubdtype(labels.dtype, jnp.integer)
+  expected = (*shape, num_classes) if floating else shape
+  if (floating or integral) and labels.shape == expected:
+    return labels
+  wanted = (
+    f'expected integers {list(shape)} or a distribution '
+    f'{[*shape, num_classes]}, got {labels.dtype}{list(labels.shape)}'
+  )
+  wrong_type = labels.shape in (shape, (*shape, num_classes))
+  raise (TypeError if wrong_type else ValueError)(f'labels: {wanted}')
+
+
+def check_prior_shape(prior: jax.Array, num_classes: int) -> None:
+  """Raises ValueError unless the prior is ``[num_classes]``."""
+  if prior.shape != (num_classes,):
+    raise ValueError(
+      f'prior: expected [{num_classes}] for {num_classes} classes, '
+      f'got {list(prior.shape)}'
+    )

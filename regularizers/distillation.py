@@ -1,0 +1,190 @@
+"""Penalties that draw a prediction towards a teacher's or towards peers'."""
+
+import dataclasses
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from regularizers.base import AddPenalty, add_penalty
+from regularizers.categorical import Categorical, Distribution, relative
+from regularizers.values import ScalarOrSchedule, Value, check_number, show, value_at
+
+Kind = Literal['cross_entropy', 'kl', 'reverse_kl', 'squared_logits']
+
+
+@dataclasses.dataclass(frozen=True)
+class Matching(Value):
+  """T² times a divergence between teacher and prediction, both at temperature T."""
+
+  temperature: ScalarOrSchedule
+  kind: str
+  name: str
+
+  def __call__(
+    self,
+    p: Distribution,
+    labels: jax.Array,
+    *,
+    teacher: Any = None,
+    step: Any = None,
+  ) -> jax.Array:
+    if teacher is None:
+      raise TypeError(f'{self.name} matches a teacher: call the loss with teacher=…')
+    t = value_at(self.temperature, step, f'{self.name}: temperature')
+    if not (isinstance(t, (int, float)) and t == 1):
+      p = p.tempered(t)
+    log_q = teacher_log_probs(teacher, p, t)
+    return t**2 * _DIVERGENCES[self.kind](p, log_q)
+
+  def __str__(self) -> str:
+    form = _FORMS[self.kind]
+    if not callable(self.temperature) and show(self.temperature) == '1':
+      return form
+    return f'T²·{form}, T={show(self.temperature)}'
+
+
+def teacher_log_probs(teacher: Any, p: Distribution, temperature: Any) -> jax.Array:
+  """Log-probabilities of the teacher at a temperature; no gradient flows to it.
+
+  Args:
+    teacher: logits ``[..., V]``, a `Categorical`, or either with a leading axis of
+      peers, whose probabilities are averaged.
+    p: the prediction, for its shape and its mask of classes.
+    temperature: what the logits are divided by.
+
+  Raises:
+    ValueError: a shape that is neither the prediction's nor a stack of it.
+  """
+  where = getattr(p, 'where', None)
+  if isinstance(teacher, Categorical):
+    teacher, where = teacher.logits, teacher.where if where is None else where
+  teacher = jax.lax.stop_gradient(jnp.asarray(teacher))
+  expected = (*p.shape, p.num_classes)
+  if teacher.shape != expected and teacher.shape[1:] != expected:
+    raise ValueError(
+      f'teacher: expected logits {list(expected)} or a stack [peers, …] of them, '
+      f'got {list(teacher.shape)}'
+    )
+  stacked = teacher.ndim > len(expected)
+  log_q = Categorical(teacher / temperature, where).log_probs()
+  if not stacked:
+    return log_q
+  return jax.nn.logsumexp(log_q, axis=0) - jnp.log(float(teacher.shape[0]))
+
+
+def _cross_entropy(p: Distribution, log_q: jax.Array) -> jax.Array:
+  return -p.log_prob(jnp.exp(log_q))
+
+
+def _kl(p: Distribution, log_q: jax.Array) -> jax.Array:
+  negative_entropy = relative(log_q, jnp.zeros_like(log_q)).sum(-1)
+  return negative_entropy - p.log_prob(jnp.exp(log_q))
+
+
+def _reverse_kl(p: Distribution, log_q: jax.Array) -> jax.Array:
+  return p.sum(relative, log_q)
+
+
+def _squared_logits(p: Distribution, log_q: jax.Array) -> jax.Array:
+  """Mean over classes of the squared difference of centred logits."""
+  centre_p = p.mean_log_prob()[..., None]
+  allowed = p.allowed_prior(None) > 0
+  centred_q = jnp.where(allowed, log_q, 0.0)
+  count = p.num_allowed()
+  centred_q = centred_q - (centred_q.sum(-1) / count)[..., None]
+  squares = p.sum(
+    lambda log_p, q, centre: jnp.square(log_p - centre - q), centred_q, centre_p
+  )
+  return squares / count
+
+
+_DIVERGENCES = {
+  'cross_entropy': _cross_entropy,
+  'kl': _kl,
+  'reverse_kl': _reverse_kl,
+  'squared_logits': _squared_logits,
+}
+_FORMS = {
+  'cross_entropy': 'CE(teacher, p)',
+  'kl': 'KL(teacher‖p)',
+  'reverse_kl': 'KL(p‖teacher)',
+  'squared_logits': 'mean (z − z_teacher)²',
+}
+
+
+def distillation(
+  weight: ScalarOrSchedule, temperature: ScalarOrSchedule = 1.0
+) -> AddPenalty:
+  """Adds weight·T²·KL(teacher_T‖p_T).
+
+  Args:
+    weight: ≥ 0; scalar or schedule of ``step``.
+    temperature: T > 0, divides the logits of both; scalar or schedule. The factor
+      T² keeps the size of the gradient. The rest of the loss stays at T = 1.
+
+  Returns:
+    A transform. The loss needs ``teacher=``: logits ``[..., V]``, a `Categorical`,
+    or a stack of peers ``[peers, ..., V]``, averaged as probabilities. No gradient
+    flows to it. Under ``where`` the teacher is masked and renormalised too.
+
+  Raises:
+    ValueError: a negative weight, T ≤ 0; a teacher of another shape.
+    TypeError: at the call, no ``teacher``, or a schedule without ``step``.
+
+  References:
+    Hinton, Vinyals, Dean, *Distilling the Knowledge in a Neural Network*, 2015.
+
+  Example:
+    >>> import jax.numpy as jnp, regularizers as reg
+    >>> loss = reg.distillation(0.5, temperature=2.0)(reg.cross_entropy)
+    >>> logits, labels = jnp.zeros((1, 2)), jnp.array([0])
+    >>> (value,) = loss(logits, labels, teacher=jnp.array([[2.0, 0.0]]))
+    >>> print(f'{value:.4f}')
+    0.9150
+  """
+  check_number('distillation: temperature', temperature, above=True)
+  penalty = Matching(temperature, 'kl', 'distillation')
+  return add_penalty(penalty, weight, name='distillation')
+
+
+def codistillation(
+  weight: ScalarOrSchedule,
+  temperature: ScalarOrSchedule = 1.0,
+  kind: Kind = 'cross_entropy',
+) -> AddPenalty:
+  """Draws the prediction towards the (stale) predictions of peers.
+
+  Adds weight·T²·D(mean of the peers' probabilities, p), both at temperature T.
+
+  Args:
+    weight: ≥ 0; scalar or schedule of ``step``, zero during burn-in.
+    temperature: T > 0; scalar or schedule.
+    kind: D: ``'cross_entropy'`` (the paper's), ``'kl'`` = KL(teacher‖p) (the same
+      gradient), ``'reverse_kl'`` = KL(p‖teacher), or ``'squared_logits'``, the mean
+      over classes of the squared difference of the centred logits.
+
+  Returns:
+    A transform. The loss needs ``teacher=``; see `distillation`.
+
+  Raises:
+    ValueError: a negative weight, T ≤ 0, an unknown kind; a teacher of another
+      shape.
+    TypeError: at the call, no ``teacher``, or a schedule without ``step``.
+
+  References:
+    Anil, Pereyra, Passos, Ormandi, Dahl, Hinton, *Large Scale Distributed Neural
+    Network Training through Online Distillation*, 2018.
+
+  Example:
+    >>> import jax.numpy as jnp, regularizers as reg
+    >>> loss = reg.codistillation(1.0)(reg.cross_entropy)
+    >>> peers = jnp.array([[[2.0, 0.0]], [[0.0, 2.0]]])  # two of them
+    >>> print(loss(jnp.zeros((1, 2)), jnp.array([0]), teacher=peers).round(4))
+    [1.3863]
+  """
+  if kind not in get_args(Kind):
+    raise ValueError(f'codistillation: kind: expected {get_args(Kind)}, got {kind!r}')
+  check_number('codistillation: temperature', temperature, above=True)
+  penalty = Matching(temperature, kind, 'codistillation')
+  return add_penalty(penalty, weight, name='codistillation')

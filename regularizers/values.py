@@ -1,0 +1,149 @@
+"""Losses and transforms as values: frozen dataclasses that are pytrees."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Schedule = Callable[[Any], Any]
+ScalarOrSchedule = float | jax.Array | Schedule
+
+
+class Value:
+  """Base of the frozen dataclasses whose fields are weights, parts or settings.
+
+  A field that holds a number, an array or another `Value` is a child of the
+  pytree; a schedule, a function, a string, a bool or None is static. So weights
+  can be traced, mapped over and changed without a new compilation.
+  """
+
+  def __init_subclass__(cls, **kwargs: Any) -> None:
+    super().__init_subclass__(**kwargs)
+    jax.tree_util.register_pytree_with_keys(
+      cls, _flatten_with_keys, _unflattener(cls), _flatten
+    )
+
+
+def _fields(value: Any) -> tuple[tuple[str, Any], ...]:
+  return tuple((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+
+
+def _is_static(field: Any) -> bool:
+  if isinstance(field, Value):
+    return False
+  return field is None or callable(field) or isinstance(field, (str, bool))
+
+
+def _flatten_with_keys(value: Any) -> tuple[list[Any], Any]:
+  children, static = [], []
+  for name, field in _fields(value):
+    if _is_static(field):
+      static.append((name, field))
+    else:
+      children.append((jax.tree_util.GetAttrKey(name), field))
+  return children, (tuple(key.name for key, _ in children), tuple(static))
+
+
+def _flatten(value: Any) -> tuple[list[Any], Any]:
+  children, aux = _flatten_with_keys(value)
+  return [child for _, child in children], aux
+
+
+def _unflattener(cls: type) -> Callable[[Any, Any], Any]:
+  def unflatten(aux: Any, children: Any) -> Any:
+    names, static = aux
+    new = object.__new__(cls)  # no checks: children may be tracers or anything
+    for name, field in (*zip(names, children, strict=True), *static):
+      object.__setattr__(new, name, field)
+    return new
+
+  return unflatten
+
+
+def value_at(weight: ScalarOrSchedule, step: Any, name: str = 'weight') -> Any:
+  """The weight itself, or the schedule's value at ``step``.
+
+  Raises:
+    TypeError: a schedule without a ``step``.
+    ValueError: a weight that is not a scalar (map over the loss with `jax.vmap`).
+  """
+  if callable(weight):
+    if step is None:
+      raise TypeError(f'{name} is a schedule: call the loss with step=…')
+    weight = weight(step)
+  if jnp.ndim(weight) != 0:
+    raise ValueError(
+      f'{name}: expected a scalar, got shape {list(jnp.shape(weight))}; '
+      'to use several weights, jax.vmap over the loss'
+    )
+  return weight
+
+
+def check_number(
+  name: str,
+  number: Any,
+  *,
+  low: float = 0.0,
+  high: float = np.inf,
+  above: bool = False,
+) -> None:
+  """Raises ValueError unless ``low <= number <= high``, when it is concrete.
+
+  Args:
+    name: what the message calls it.
+    number: a number, an array, or a tracer or schedule (not checked).
+    low: smallest allowed value.
+    high: largest allowed value.
+    above: whether ``low`` itself is excluded.
+  """
+  if number is None or callable(number) or isinstance(number, jax.core.Tracer):
+    return
+  try:
+    numbers = np.asarray(number, dtype=np.float64)
+  except (TypeError, ValueError) as error:
+    raise TypeError(f'{name}: expected a number, got {number!r}') from error
+  inside = (numbers > low if above else numbers >= low) & (numbers <= high)
+  if not np.all(inside):
+    bound = f'{"(" if above else "["}{low:g}, {high:g}{")" if high == np.inf else "]"}'
+    raise ValueError(f'{name}: expected a number in {bound}, got {number!r}')
+
+
+def check_prior(name: str, prior: Any) -> None:
+  """Raises ValueError unless a concrete prior is ``[V]``, ≥ 0 and sums to one."""
+  if prior is None or isinstance(prior, jax.core.Tracer):
+    return
+  prior = np.asarray(prior, dtype=np.float64)
+  if prior.ndim != 1:
+    raise ValueError(f'{name}: expected shape [V], got {list(prior.shape)}')
+  if not np.all(prior >= 0):
+    raise ValueError(f'{name}: expected probabilities, got {prior.min():g}')
+  if abs(prior.sum() - 1) > 1e-3:
+    raise ValueError(f'{name}: expected a sum of 1, got {prior.sum():g}')
+
+
+def show(number: Any) -> str:
+  """A number, a schedule or an array in few characters."""
+  if callable(number):
+    return f'{_show_schedule(number)}(step)'
+  if isinstance(number, jax.core.Tracer) or np.ndim(number):
+    return f'array{list(np.shape(number))}'
+  if isinstance(number, (bool, int, float, np.ndarray, np.generic, jax.Array)):
+    return f'{float(number):.6g}'
+  return repr(number)
+
+
+def _show_schedule(schedule: Schedule) -> str:
+  """Name and settings, e.g. ``polynomial_schedule[init_value=0, …]``."""
+  name = getattr(schedule, '__qualname__', type(schedule).__name__)
+  name = name.split('.<locals>')[0].rsplit('.', 1)[-1]
+  if not inspect.isfunction(schedule):
+    return name
+  settings = inspect.getclosurevars(schedule).nonlocals
+  numbers = {k: v for k, v in settings.items() if isinstance(v, (int, float))}
+  if not numbers:
+    return name
+  return f'{name}[{", ".join(f"{k}={v:g}" for k, v in numbers.items())}]'
