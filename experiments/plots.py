@@ -229,7 +229,7 @@ def _spread(heights: Sequence[float], gap: float) -> list[float]:
 
 def _places(block: Sequence[int], heights: Sequence[float], gap: float) -> np.ndarray:
   half = gap * (len(block) - 1) / 2
-  centre = np.mean([heights[index] for index in block])
+  centre = float(np.mean([heights[index] for index in block]))
   centre = min(max(centre, half), max(1 - half, half))  # within the axes
   return centre + np.linspace(-half, half, len(block))
 
