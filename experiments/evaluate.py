@@ -1,0 +1,93 @@
+"""Means over a split, and the model's outputs on it."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+import regularizers as reg
+from experiments.state import Run, State
+from experiments.task import Batch, PyTree, Statistics, Task
+
+Row = dict[str, Any]
+
+
+def evaluate(task: Task, loss: reg.Loss, state: State, split: str) -> list[Row]:
+  """One row a run: the means over all examples of ``split``."""
+  total: Any = None
+  for batch in _batches(task, split, seeds_of(state)):
+    part = _statistics(task.apply, task.objective, loss, state, batch)
+    part = jax.tree.map(np.float64, jax.device_get(part))
+    total = part if total is None else jax.tree.map(np.add, total, part)
+  return rows(state, split, total)
+
+
+def predict(task: Task, state: State, split: str) -> np.ndarray:
+  """The model's outputs ``[runs, examples, ...]``."""
+  parts = []
+  for batch in _batches(task, split, seeds_of(state)):
+    outputs = np.asarray(_outputs(task.apply, state, batch))
+    parts.append(outputs[:, batch['mask'][0]])
+  return np.concatenate(parts, axis=1)
+
+
+def rows(state: State, split: str, total: Any) -> list[Row]:
+  """One row a run of ``{name: (sum, count)}``, each with a leading axis of runs."""
+  total = jax.device_get(total)
+  result = []
+  for index, seed in enumerate(seeds_of(state)):
+    row: Row = {
+      'kind': 'row',
+      'step': int(state.step),
+      'split': split,
+      'seed': seed,
+    }
+    for name, (value, count) in total.items():
+      row[name] = _mean(value[index], count[index])
+    result.append(row)
+  return result
+
+
+def seeds_of(state: State) -> list[int]:
+  """One a run."""
+  return [int(seed) for seed in np.asarray(state.runs.seed)]
+
+
+def _mean(value: np.ndarray, count: np.ndarray) -> float:
+  mean = np.asarray(value, np.float64) / np.float64(count)
+  # The calibration error is the sum of the gaps of its bins, whatever their sign.
+  return float(np.abs(mean).sum() if mean.ndim else mean)
+
+
+def _batches(task: Task, split: str, seeds: list[int]) -> Iterator[Batch]:
+  """Batches ``[runs, ...]``."""
+  iterators = {seed: task.batches(split, seed, 0) for seed in seeds}
+  for batches in zip(*iterators.values(), strict=True):
+    of_seed = dict(zip(iterators, batches, strict=True))
+    yield jax.tree.map(
+      lambda *leaves: np.stack(leaves), *(of_seed[seed] for seed in seeds)
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _statistics(
+  apply: Any, objective: Any, loss: reg.Loss, state: State, batch: Batch
+) -> Statistics:
+  def one(loss: reg.Loss, run: Run, batch: Batch) -> Statistics:
+    outputs, _ = apply(run.params, run.model_state, batch, None)
+    key = jax.random.key(run.seed)  # the same noise at every evaluation
+    _, statistics = objective(loss, outputs, batch, step=state.step, key=key)
+    result: Statistics = statistics
+    return result
+
+  return jax.vmap(one)(loss, state.runs, batch)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _outputs(apply: Any, state: State, batch: Batch) -> PyTree:
+  def one(run: Run, batch: Batch) -> PyTree:
+    return apply(run.params, run.model_state, batch, None)[0]
+
+  return jax.vmap(one)(state.runs, batch)
