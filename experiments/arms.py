@@ -1,0 +1,152 @@
+"""Arms by name: what a training run adds to plain cross-entropy.
+
+An arm is one name, or several joined by ``+``: ``dropout+confidence_penalty``.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import regularizers as reg
+from experiments.errors import InputError
+from regularizers.values import Value
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+  """What a transform may need beside its values.
+
+  Attributes:
+    prior: ``[classes]``, how often each class occurs in training.
+    num_steps: length of training.
+  """
+
+  prior: jax.Array
+  num_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """``make(setting, **values)`` is a transform; None: the model's affair."""
+
+  values: tuple[str, ...]
+  make: Callable[..., Any] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Ramp(Value):
+  """A schedule from 0 to ``weight`` over training.
+
+  Its numbers are leaves, so that ramps to several weights are one program.
+  """
+
+  weight: float
+  num_steps: int
+
+  def __call__(self, step: jax.Array) -> jax.Array:
+    return self.weight * jnp.clip(step / self.num_steps, 0.0, 1.0)
+
+  def __str__(self) -> str:
+    return f'ramp[0 to {self.weight:g} in {self.num_steps} steps]'
+
+
+PARTS: Mapping[str, Part] = {
+  'baseline': Part((), None),
+  'dropout': Part((), None),
+  'label_smoothing': Part(
+    ('epsilon',), lambda setting, epsilon: reg.label_smoothing(epsilon)
+  ),
+  'unigram_smoothing': Part(
+    ('epsilon',),
+    lambda setting, epsilon: reg.unigram_smoothing(epsilon, setting.prior),
+  ),
+  'label_noise': Part(('rate',), lambda setting, rate: reg.label_noise(rate)),
+  'confidence_penalty': Part(
+    ('weight',), lambda setting, weight: reg.confidence_penalty(weight)
+  ),
+  'confidence_threshold': Part(
+    ('weight', 'threshold'),
+    lambda setting, weight, threshold: reg.confidence_penalty(weight, threshold),
+  ),
+  'confidence_annealed': Part(
+    ('weight',),
+    lambda setting, weight: reg.confidence_penalty(Ramp(weight, setting.num_steps)),
+  ),
+  'generalized_entropy': Part(
+    ('weight', 'alpha'),
+    lambda setting, weight, alpha: reg.generalized_entropy(weight, alpha),
+  ),
+}
+
+
+def parts(arm: str) -> list[str]:
+  """The names in ``arm``.
+
+  Raises:
+    InputError: one of them is unknown.
+  """
+  names = arm.split('+')
+  for name in names:
+    if name not in PARTS:
+      known = ', '.join(PARTS)
+      raise InputError(f'--arms: unknown arm {name!r}; choose from {known}')
+  return names
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+  """One combination of values.
+
+  Attributes:
+    values: all values of the arm, by ``part.name``.
+    swept: those that differ between the variants of the arm, by name.
+  """
+
+  values: Mapping[str, float]
+  swept: Mapping[str, float]
+
+
+def value_names(arm: str) -> list[str]:
+  """Names of the values that ``arm`` takes, each once."""
+  return list(
+    dict.fromkeys(value for name in parts(arm) for value in PARTS[name].values)
+  )
+
+
+def variants(
+  arm: str, given: Mapping[str, Sequence[float]], defaults: Mapping[str, float]
+) -> list[Variant]:
+  """All combinations of the given values that ``arm`` takes.
+
+  Args:
+    arm: one name or several.
+    given: values by name.
+    defaults: by ``part.name``, for what is not given.
+  """
+  names = [name for name in value_names(arm) if name in given]
+  result = []
+  for combination in itertools.product(*(given[name] for name in names)):
+    point = dict(zip(names, combination, strict=True))
+    values = {
+      f'{part}.{name}': point[name] if name in point else defaults[f'{part}.{name}']
+      for part in parts(arm)
+      for name in PARTS[part].values
+    }
+    swept = {name: point[name] for name in names if len(given[name]) > 1}
+    result.append(Variant(values, swept))
+  return result
+
+
+def make_loss(arm: str, values: Mapping[str, float], setting: Setting) -> reg.Loss:
+  """Cross-entropy and what ``arm`` adds to it, with values by ``part.name``."""
+  transforms = []
+  for name in parts(arm):
+    part = PARTS[name]
+    if part.make is not None:
+      own = {value: values[f'{name}.{value}'] for value in part.values}
+      transforms.append(part.make(setting, **own))
+  return reg.chain(*transforms)(reg.cross_entropy)

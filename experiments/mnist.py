@@ -1,0 +1,160 @@
+"""MNIST and the embedded digits: arms of a 2x1024 ReLU network side by side.
+
+  python -m experiments.mnist
+
+trains baseline, dropout, label smoothing and the confidence penalty on 200 of
+scikit-learn's digits.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+from flax import nnx
+
+from experiments import arms, config, study
+from experiments.config import flag
+from experiments.datasets import digits, mnist
+from experiments.datasets.dataset import Dataset
+from experiments.errors import InputError
+from experiments.models.mlp import MLP
+from experiments.task import Task, classification
+
+HIDDEN = (1024, 1024)
+ARMS = ('baseline', 'dropout', 'label_smoothing', 'confidence_penalty')
+
+# What the user leaves out, by data set. The paper states neither batch size nor
+# length for MNIST.
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+  'digits': {
+    'workdir': 'runs/digits',
+    'num_train': 200,
+    'num_epochs': 60,
+    'batch_size': 64,
+    'learning_rate': 0.05,
+    'dropout_learning_rate': 0.05,
+    'momentum': 0.9,
+    'init_std': 0.0,
+  },
+  'mnist': {
+    'workdir': 'runs/mnist',
+    'num_train': 0,
+    'num_epochs': 20,
+    'batch_size': 128,
+    'learning_rate': 0.05,
+    'dropout_learning_rate': 0.001,
+    'momentum': 0.0,
+    'init_std': 0.01,
+  },
+}
+VALUES: Mapping[str, Mapping[str, float]] = {
+  name: {
+    'label_smoothing.epsilon': 0.1,
+    'unigram_smoothing.epsilon': 0.1,
+    'label_noise.rate': 0.1,
+    'confidence_penalty.weight': 1.0,
+    'confidence_threshold.weight': 1.0,
+    'confidence_threshold.threshold': 1.0,
+    'confidence_annealed.weight': 1.0,
+    'generalized_entropy.weight': 1.0,
+    'generalized_entropy.alpha': 0.5,
+  }
+  for name in DEFAULTS
+}
+# The paper's.
+GRID = {
+  'epsilon': (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
+  'weight': (0.1, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(config.Config):
+  """The common flags, and what is particular to MNIST."""
+
+  dataset: str = flag('digits', 'digits (embedded) or mnist', config.one_of(*DEFAULTS))
+  arms: tuple[str, ...] = flag(ARMS, f'any of {", ".join(arms.PARTS)}; joined by +')
+  num_train: int = flag(
+    None, 'training images, drawn by seed; 0: all (digits)', config.natural
+  )
+  label_noise: float = flag(
+    0.0, 'share of training labels replaced by another class (digits)', config.share
+  )
+  dropout: float = flag(0.5, 'share of hidden units dropped', config.share)
+  dropout_learning_rate: float = flag(None, 'of the arms with dropout', config.positive)
+  momentum: float = flag(None, 'of the optimizer', config.share)
+  init_std: float = flag(
+    None, 'of the initial weights; 0: by the size of a layer', config.non_negative
+  )
+
+
+def run(config: Config) -> pathlib.Path:
+  """Trains all arms, or goes on with them; ends with the table and the plots."""
+  defaults = DEFAULTS[config.dataset]
+  missing = {name: defaults[name] for name in defaults if getattr(config, name) is None}
+  return study.run(
+    study.Study(
+      name='mnist',
+      config=dataclasses.replace(config, **missing),
+      defaults=VALUES[config.dataset],
+      grid=GRID,
+      data=data,
+      of_arm=of_arm,
+      task=task,
+      optimizer=optimizer,
+    )
+  )
+
+
+def data(config: Config, final: bool) -> dict[int, Dataset]:
+  """By seed: the digits depend on it."""
+  seeds = range(config.seeds)
+  if config.dataset == 'digits':
+    num_train = config.num_train or None
+    return {seed: digits.load(num_train, config.label_noise, seed) for seed in seeds}
+  for name in ('num_train', 'label_noise'):
+    if getattr(config, name):
+      raise InputError(f'--{name} applies to --dataset=digits alone')
+  dataset = mnist.load(config.data_dir, merge_validation=final)
+  return dict.fromkeys(seeds, dataset)
+
+
+def of_arm(config: Config, arm: str) -> Config:
+  """Without dropout, or with the learning rate that goes with it."""
+  if 'dropout' not in arms.parts(arm):
+    return dataclasses.replace(config, dropout=0.0)
+  return dataclasses.replace(config, learning_rate=config.dropout_learning_rate)
+
+
+def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:
+  """Images to classes."""
+  dataset = datasets[0]
+  features = dataset.splits['train']['image'].shape[-1]
+
+  def module(rngs: nnx.Rngs) -> nnx.Module:
+    return MLP(
+      features,
+      HIDDEN,
+      dataset.num_classes,
+      dropout=config.dropout,
+      init_std=config.init_std or None,
+      rngs=rngs,
+    )
+
+  return classification(module, datasets, config.batch_size)
+
+
+def optimizer(config: Config) -> optax.GradientTransformation:
+  """SGD with a constant learning rate."""
+  return optax.sgd(config.learning_rate, momentum=config.momentum or None)
+
+
+def main() -> None:
+  """Reads the flags and runs."""
+  config.launch(Config, run)
+
+
+if __name__ == '__main__':
+  main()

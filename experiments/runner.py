@@ -1,0 +1,226 @@
+"""One run directory: started, stopped, gone on with, and finished.
+
+    WORKDIR/ARM/config.json      what decides the outcome
+    WORKDIR/ARM/record.jsonl     a header, then rows
+    WORKDIR/ARM/timing.jsonl     how long it took
+    WORKDIR/ARM/checkpoints/     the newest ones
+    WORKDIR/ARM/predictions.npz  written at the end
+
+A run that is killed and started again ends with the same bytes as an unbroken one
+(but for timing.jsonl): batches and keys are functions of seed and step, and the
+record is cut back to the step of the checkpoint.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+import pathlib
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import regularizers as reg
+from experiments import records, signals
+from experiments.checkpoints import Checkpoints
+from experiments.errors import InputError
+from experiments.evaluate import Row, evaluate
+from experiments.progress import Progress
+from experiments.state import State, init_state, stack
+from experiments.task import Task
+from experiments.train import NonFiniteError, training
+
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """What is trained in one run directory.
+
+  Attributes:
+    directory: of the run.
+    config: whatever decides the outcome; goes into ``config.json``.
+    about: experiment, dataset, arm and fingerprints of the data; into the header.
+    task: what is trained.
+    optimizer: of optax.
+    losses: one a run, all of the same form.
+    seeds: one a run.
+    points: one a run, the values in which the losses differ; into its rows.
+    num_steps: length of training.
+    log_every: steps from training row to training row.
+    eval_every: steps from evaluation to evaluation of ``splits``.
+    checkpoint_every: steps between checkpoints.
+    splits: those evaluated while training.
+    vmap: the runs side by side.
+  """
+
+  directory: pathlib.Path
+  config: Mapping[str, Any]
+  about: Mapping[str, Any]
+  task: Task
+  optimizer: optax.GradientTransformation
+  losses: Sequence[reg.Loss]
+  seeds: Sequence[int]
+  points: Sequence[Mapping[str, float]]
+  num_steps: int
+  log_every: int
+  eval_every: int
+  checkpoint_every: int
+  splits: Sequence[str] = ('validation',)
+  vmap: bool = True
+
+  @property
+  def record(self) -> pathlib.Path:
+    return self.directory / 'record.jsonl'
+
+
+@contextlib.contextmanager
+def claimed(job: Job) -> Iterator[None]:
+  """Makes the directory this process's own.
+
+  Raises:
+    InputError: it cannot be written, is in use, or holds another configuration.
+  """
+  with records.writing(job.directory):
+    job.directory.mkdir(parents=True, exist_ok=True)
+    lock = (job.directory / '.lock').open('w')
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise InputError(f'{job.directory} is in use by another process') from error
+    _check_same(job)
+    records.write_json(job.directory / 'config.json', dict(job.config))
+    yield
+
+
+def finished(job: Job) -> bool:
+  """Whether the final rows are there."""
+  rows = records.read(job.record)
+  return sum(bool(row.get('final')) for row in rows) == len(job.seeds)
+
+
+def train(job: Job, progress: Progress, received: Sequence[int] = ()) -> State:
+  """Trains to the end, from the newest checkpoint on.
+
+  Args:
+    job: in a directory that is claimed.
+    progress: shows the steps.
+    received: signals so far; the first one ends the process, with a checkpoint.
+
+  Raises:
+    InputError: the loss is not finite, or the disk is full.
+  """
+  checkpoints = Checkpoints(job.directory / 'checkpoints')
+  try:
+    loss = stack(job.losses)
+    state = init_state(job.task, loss, job.optimizer, job.seeds)
+    state = checkpoints.restore(state, progress.say) or state
+    start = int(state.step)
+    records.cut_back(job.record, _header(job), start)
+    progress.start(job.directory.name, start * len(job.seeds))
+    return _train(job, loss, state, checkpoints, progress, received)
+  except NonFiniteError as error:
+    values = ''.join(f', {k} {v}' for k, v in job.points[error.run].items())
+    raise InputError(f'{job.directory.name}: {error}{values}') from error
+  finally:
+    checkpoints.close()
+
+
+def _train(
+  job: Job,
+  loss: reg.Loss,
+  state: State,
+  checkpoints: Checkpoints,
+  progress: Progress,
+  received: Sequence[int],
+) -> State:
+  began, step = time.monotonic(), int(state.step)
+  steps = training(
+    job.task,
+    loss,
+    job.optimizer,
+    state,
+    num_steps=job.num_steps,
+    log_every=job.log_every,
+    stops=(job.eval_every, job.checkpoint_every),
+    vmap=job.vmap,
+  )
+  for new_state, rows in steps:
+    state = new_state
+    progress.advance((int(state.step) - step) * len(job.seeds))
+    step = int(state.step)
+    last = step == job.num_steps
+    if last or step % job.eval_every == 0:
+      rows += [
+        r for split in job.splits for r in evaluate(job.task, loss, state, split)
+      ]
+    if rows:
+      append(job, rows)
+      seconds = round(time.monotonic() - began, 3)
+      timing = {'step': step, 'seconds': seconds, 'runs': len(job.seeds)}
+      records.append(job.directory / 'timing.jsonl', [timing])
+    if last or received or step % job.checkpoint_every == 0:
+      _save(checkpoints, step, state)
+    if received:
+      progress.say(f'stopped at step {step}; the same command goes on from there')
+      raise SystemExit(signals.exit_code(received[0]))
+  return state
+
+
+def append(job: Job, rows: Sequence[Row], **more: Any) -> None:
+  """Adds rows, one a run or several times as many, to the record."""
+  runs = len(job.seeds)
+  labelled = [
+    {**_first(row), **job.points[i % runs], **row, **more} for i, row in enumerate(rows)
+  ]
+  records.append(job.record, labelled)
+
+
+def _first(row: Row) -> Row:
+  return {name: row[name] for name in ('kind', 'step', 'split', 'seed')}
+
+
+def _save(checkpoints: Checkpoints, step: int, state: State) -> None:
+  finite = jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), state.runs.params)
+  if not all(jax.tree.leaves(finite)):
+    raise InputError(f'the parameters are not finite at step {step}')
+  checkpoints.save(step, state)
+
+
+def _check_same(job: Job) -> None:
+  """The directory is new, or of the same configuration and data."""
+  path = job.directory / 'config.json'
+  if not path.exists():
+    return
+  try:
+    there = json.loads(path.read_text())
+  except ValueError as error:
+    raise InputError(f'{path} is not JSON') from error
+  here = json.loads(json.dumps(dict(job.config)))
+  names = [n for n in {**here, **there} if here.get(n) != there.get(n)]
+  differing = ', '.join(f'{n} ({there.get(n)!r}, now {here.get(n)!r})' for n in names)
+  if names:
+    raise InputError(f'{job.directory} holds another configuration: {differing}')
+  for header in records.read(job.record)[:1]:
+    if header.get('data') != job.about.get('data'):
+      raise InputError(f'{job.directory} was trained on other data')
+
+
+def _header(job: Job) -> dict[str, Any]:
+  versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+  return {
+    'kind': 'header',
+    **job.about,
+    'loss': '; '.join(dict.fromkeys(str(loss) for loss in job.losses)),
+    'seeds': list(dict.fromkeys(job.seeds)),
+    'versions': {'python': platform.python_version(), **versions},
+    'device': jax.devices()[0].device_kind,
+    'config': dict(job.config),
+  }

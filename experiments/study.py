@@ -1,0 +1,244 @@
+"""Arms of one experiment: values chosen on validation, training, and the table.
+
+WORKDIR-select/ARM   the grid of an arm's values, if they are to be chosen
+WORKDIR/ARM          the arm itself: its final rows are those of the test split
+WORKDIR/table.md     and three pictures
+"""
+
+import dataclasses
+import pathlib
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import regularizers as reg
+from experiments import arms, plots, records, report, runner, signals
+from experiments.arms import Setting, Variant
+from experiments.config import Config
+from experiments.datasets import batching
+from experiments.datasets.dataset import Dataset
+from experiments.evaluate import evaluate, predict
+from experiments.progress import Progress
+from experiments.state import stack
+from experiments.task import Task
+
+# Fields that do not decide what becomes of one arm.
+_UNDECISIVE = {
+  *('workdir', 'data_dir', 'arms', 'checkpoint_every'),
+  *('select', 'select_seeds', 'select_epochs'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """What an experiment on labelled examples is made of.
+
+  Attributes:
+    name: of the experiment.
+    config: with the experiment's own defaults filled in.
+    defaults: values of the arms, by ``part.name``.
+    grid: values to choose from, by name.
+    data: ``config, final -> data set by seed``; in the final training the validation
+      examples may be among those of training.
+    of_arm: ``config, arm -> config``, with what the arm changes in model and
+      optimizer.
+    task: ``config, data by seed -> task``.
+    optimizer: ``config -> optimizer``.
+  """
+
+  name: str
+  config: Config
+  defaults: Mapping[str, float]
+  grid: Mapping[str, Sequence[float]]
+  data: Callable[[Any, bool], Mapping[int, Dataset]]
+  of_arm: Callable[[Any, str], Config]
+  task: Callable[[Any, Mapping[int, Dataset]], Task]
+  optimizer: Callable[[Any], optax.GradientTransformation]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """Choosing on validation, or the final training.
+
+  Attributes:
+    study: of which it is a stage.
+    config: the study's, maybe shortened.
+    directory: its arms are below.
+    final: the test split counts, not validation.
+    datasets: by seed.
+  """
+
+  study: Study
+  config: Config
+  directory: pathlib.Path
+  final: bool
+  datasets: Mapping[int, Dataset]
+
+  @property
+  def num_steps(self) -> int:
+    if self.config.num_steps is not None:
+      return self.config.num_steps
+    size = len(self.datasets[0].splits['train']['label'])
+    per_epoch = batching.steps_per_epoch(size, self.config.batch_size)
+    return self.config.num_epochs * per_epoch
+
+
+def run(study: Study) -> pathlib.Path:
+  """Trains all arms, or goes on with them; writes the table and the plots.
+
+  Returns:
+    The directory of the runs.
+  """
+  config, workdir = study.config, pathlib.Path(study.config.workdir)
+  final = Stage(study, config, workdir, True, study.data(config, True))
+  given = config.given()
+  variants = {arm: arms.variants(arm, given, study.defaults) for arm in config.arms}
+  selection = _selection(study) if config.select else None
+  grids = {arm: _grid(study, arm) for arm in config.arms} if selection else {}
+  total = _steps(final, variants) + (_steps(selection, grids) if selection else 0)
+  with signals.noted() as received, Progress(total) as progress:
+    for arm in config.arms:
+      if selection and len(grids[arm]) > 1:
+        _train(selection, arm, grids[arm], progress, received)
+        variants[arm] = [_chosen(selection, arm, grids[arm], progress)]
+      _train(final, arm, variants[arm], progress, received)
+  # Also the arms that an earlier command trained here.
+  directories = sorted(path.parent for path in workdir.glob('*/predictions.npz'))
+  plots.confidence_histogram(directories, workdir / 'confidence.png')
+  plots.gradient_norms(directories, workdir / 'gradient_norm.png')
+  print(report.write_report(directories, workdir))
+  return workdir
+
+
+def _train(
+  stage: Stage,
+  arm: str,
+  variants: Sequence[Variant],
+  progress: Progress,
+  received: Sequence[int],
+) -> None:
+  """Trains one arm to its final rows, unless they are there."""
+  job = _job(stage, arm, variants)
+  with runner.claimed(job):
+    if runner.finished(job):
+      progress.start(arm, job.num_steps * len(job.seeds))
+      return
+    state = runner.train(job, progress, received)
+    if stage.final:
+      labels = stage.datasets[0].splits['test']['label']
+      outputs = predict(job.task, state, 'test')
+      probabilities = np.asarray(jax.nn.softmax(outputs), np.float32)
+      path = job.directory / 'predictions.npz'
+      records.write_arrays(path, probabilities=probabilities, labels=labels)
+    split = 'test' if stage.final else 'validation'
+    rows = evaluate(job.task, stack(job.losses), state, split)
+    runner.append(job, rows, final=True)
+
+
+def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
+  study, num_steps = stage.study, stage.num_steps
+  config = study.of_arm(stage.config, arm)
+  seeds = list(stage.datasets)
+  settings = {seed: _setting(stage.datasets[seed], num_steps) for seed in seeds}
+  runs = [(variant, seed) for variant in variants for seed in seeds]
+  losses = [arms.make_loss(arm, v.values, settings[seed]) for v, seed in runs]
+  return runner.Job(
+    directory=stage.directory / arm,
+    config=_decisive(config, arm, variants, num_steps),
+    about={
+      'experiment': study.name,
+      'dataset': config.dataset,
+      'arm': arm,
+      'data': _fingerprints(stage.datasets),
+    },
+    task=study.task(config, stage.datasets),
+    optimizer=study.optimizer(config),
+    losses=losses,
+    seeds=[seed for _, seed in runs],
+    points=[v.swept for v, _ in runs],
+    num_steps=num_steps,
+    # A training row is cheap, an evaluation is not, a checkpoint even less.
+    log_every=config.log_every or max(1, num_steps // 60),
+    eval_every=config.eval_every or max(1, num_steps // 12),
+    checkpoint_every=config.checkpoint_every or max(1, num_steps // 3),
+    splits=[s for s in ('validation',) if s in stage.datasets[0].splits],
+    vmap=config.vmap,
+  )
+
+
+def _setting(dataset: Dataset, num_steps: int) -> Setting:
+  labels = jnp.asarray(dataset.splits['train']['label'])
+  return Setting(reg.unigram_prior(labels, dataset.num_classes), num_steps)
+
+
+def _fingerprints(datasets: Mapping[int, Dataset]) -> str | dict[str, str]:
+  """One for all seeds, or one for each."""
+  by_seed = {str(seed): dataset.fingerprint for seed, dataset in datasets.items()}
+  first, *others = set(by_seed.values())
+  return by_seed if others else first
+
+
+def _decisive(
+  config: Config, arm: str, variants: Sequence[Variant], num_steps: int
+) -> dict[str, Any]:
+  """What decides the outcome of an arm: where it differs, another arm was trained."""
+  fields = dataclasses.asdict(config)
+  decisive = {name: fields[name] for name in fields if name not in _UNDECISIVE}
+  for name in config.given():
+    del decisive[name]
+  for name in arms.value_names(arm):
+    values = [
+      v
+      for variant in variants
+      for key, v in variant.values.items()
+      if key.endswith(f'.{name}')
+    ]
+    decisive[name] = list(dict.fromkeys(values))
+  return {'arm': arm, **decisive, 'num_steps': num_steps}
+
+
+def _selection(study: Study) -> Stage:
+  config = study.config
+  epochs = config.select_epochs or config.num_epochs
+  shorter = dataclasses.replace(
+    config,
+    seeds=config.select_seeds or config.seeds,
+    num_epochs=epochs,
+    num_steps=None if config.select_epochs else config.num_steps,
+  )
+  directory = pathlib.Path(f'{config.workdir}-select')
+  return Stage(study, shorter, directory, False, study.data(shorter, False))
+
+
+def _grid(study: Study, arm: str) -> list[Variant]:
+  return arms.variants(arm, {**study.grid, **study.config.given()}, study.defaults)
+
+
+def _chosen(
+  stage: Stage, arm: str, variants: Sequence[Variant], progress: Progress
+) -> Variant:
+  """The variant with the least validation error; of equals, the first."""
+  errors = {}
+  rows = [row for row in records.read(stage.directory / arm / 'record.jsonl')[1:]]
+  for variant in variants:
+    own = [
+      row['error']
+      for row in rows
+      if row.get('final') and all(row[k] == v for k, v in variant.swept.items())
+    ]
+    errors[variant] = statistics.fmean(own)
+  best = min(errors, key=errors.__getitem__)
+  text = ', '.join(f'{name} {value:g}' for name, value in best.swept.items())
+  progress.say(f'{arm}: {text} chosen, validation error {errors[best]:.2f} %')
+  return dataclasses.replace(best, swept={})
+
+
+def _steps(stage: Stage, variants: Mapping[str, Sequence[Variant]]) -> int:
+  """Steps of all runs."""
+  runs = sum(len(v) for v in variants.values() if stage.final or len(v) > 1)
+  return runs * len(stage.datasets) * stage.num_steps
