@@ -118,7 +118,7 @@ class Plain(Loss):
     return {str(self): self.value(p, labels, **extra)}
 
   def __str__(self) -> str:
-    return getattr(self.function, '__name__', repr(self.function))
+    return str(getattr(self.function, '__name__', repr(self.function)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,8 +162,8 @@ class Penalized(Loss):
     return _times(value_at(self.weight, extra.get('step'), self.name), penalty)
 
   def _members(self) -> tuple[Loss, list['Penalized']]:
+    members: list[Penalized] = []
     loss: Loss = self
-    members = []
     while isinstance(loss, Penalized):
       members.append(loss)
       loss = loss.loss
@@ -252,7 +252,7 @@ def add_penalty(
   """
   if not callable(penalty):
     raise TypeError(f'penalty: expected a function, got {penalty!r}')
-  name = name or getattr(penalty, '__name__', type(penalty).__name__)
+  name = name or str(getattr(penalty, '__name__', type(penalty).__name__))
   check_number(f'{name}: weight', weight)
   return AddPenalty(penalty, weight, name)
 
@@ -328,7 +328,7 @@ def terms(loss: Any) -> Callable[..., dict[str, jax.Array]]:
     >>> print(list(terms(loss)(jnp.zeros((1, 4)), jnp.array([2]))))
     ['cross_entropy', 'label_smoothing']
   """
-  loss = as_loss(loss)
+  whole = as_loss(loss)
 
   def split(
     logits: jax.Array | Distribution,
@@ -337,7 +337,7 @@ def terms(loss: Any) -> Callable[..., dict[str, jax.Array]]:
     where: jax.Array | None = None,
     **extra: Any,
   ) -> dict[str, jax.Array]:
-    return loss.parts(as_distribution(logits, where), labels, **extra)
+    return whole.parts(as_distribution(logits, where), labels, **extra)
 
   return split
 
@@ -358,4 +358,4 @@ def accepted(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, A
 def _name(penalty: Penalty) -> str:
   if isinstance(penalty, Value):
     return str(penalty)
-  return getattr(penalty, '__name__', repr(penalty))
+  return str(getattr(penalty, '__name__', repr(penalty)))

@@ -229,17 +229,19 @@ class Categorical:
       0.375
     """
 
-    def row_sum(scores, shift, log_sum, *arrays):
+    def row_sum(
+      scores: jax.Array, shift: jax.Array, log_sum: jax.Array, *arrays: jax.Array
+    ) -> jax.Array:
       log_p = scores - shift[..., None] - log_sum[..., None]
       if self.where is None:
         return phi(log_p, *arrays).sum(-1)
       # Masked classes get harmless arguments, so that no NaN enters a gradient.
       where = jnp.broadcast_to(self.where, self.logits.shape)
-      log_p, *arrays = (jnp.where(where, a, 0.0) for a in (log_p, *arrays))
-      return jnp.where(where, phi(log_p, *arrays), 0.0).sum(-1)
+      safe = [jnp.where(where, a, 0.0) for a in (log_p, *arrays)]
+      return jnp.where(where, phi(*safe), 0.0).sum(-1)
 
-    row_sum = jax.checkpoint(row_sum, prevent_cse=False)
-    return row_sum(self._scores, self._shift, self._log_sum, *class_arrays)
+    lean: Callable[..., jax.Array] = jax.checkpoint(row_sum, prevent_cse=False)
+    return lean(self._scores, self._shift, self._log_sum, *class_arrays)
 
 
 _LEAVES = ('logits', 'where', '_scores', '_shift', '_log_sum')

@@ -35,7 +35,8 @@ class Matching(Value):
     if not (isinstance(t, (int, float)) and t == 1):
       p = p.tempered(t)
     log_q = teacher_log_probs(teacher, p, t)
-    return t**2 * _DIVERGENCES[self.kind](p, log_q)
+    divergence = _DIVERGENCES[self.kind](p, log_q)
+    return jnp.asarray(t**2, divergence.dtype) * divergence
 
   def __str__(self) -> str:
     form = _FORMS[self.kind]

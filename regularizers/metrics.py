@@ -5,6 +5,7 @@ optional ``mask`` of positions (booleans or weights, broadcastable to ``[...]``)
 and returns ``(sum, count)``; add both up over batches and divide at the end.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -19,13 +20,16 @@ from regularizers.categorical import (
 from regularizers.reductions import masked_sum
 
 Average = tuple[jax.Array, jax.Array]
+Mask = jax.Array | None
 
 
 def _average(values: jax.Array, mask: jax.Array | None) -> Average:
   return masked_sum(values, mask), masked_sum(jnp.ones_like(values), mask)
 
 
-def nll(logits: jax.Array | Distribution, labels: jax.Array, mask=None) -> Average:
+def nll(
+  logits: jax.Array | Distribution, labels: jax.Array, mask: Mask = None
+) -> Average:
   """Sum of −log p(labels), in nats, and count.
 
   Example:
@@ -36,12 +40,14 @@ def nll(logits: jax.Array | Distribution, labels: jax.Array, mask=None) -> Avera
   return _average(-as_distribution(logits).log_prob(labels), mask)
 
 
-def entropy(logits: jax.Array | Distribution, mask=None) -> Average:
+def entropy(logits: jax.Array | Distribution, mask: Mask = None) -> Average:
   """Sum of the predicted distributions' entropy, in nats, and count."""
   return _average(as_distribution(logits).entropy(), mask)
 
 
-def accuracy(logits: jax.Array | Categorical, labels: jax.Array, mask=None) -> Average:
+def accuracy(
+  logits: jax.Array | Categorical, labels: jax.Array, mask: Mask = None
+) -> Average:
   """Number of positions whose likeliest class is the label, and count.
 
   Labels that are a distribution count by their likeliest class. A label that is
@@ -56,7 +62,9 @@ def accuracy(logits: jax.Array | Categorical, labels: jax.Array, mask=None) -> A
   return _average(_right(p, labels), mask)
 
 
-def brier(logits: jax.Array | Categorical, labels: jax.Array, mask=None) -> Average:
+def brier(
+  logits: jax.Array | Categorical, labels: jax.Array, mask: Mask = None
+) -> Average:
   """Sum over positions of Σ_k (p_k − y_k)², between 0 and 2, and count.
 
   References:
@@ -78,7 +86,9 @@ def perplexity(average: Average) -> jax.Array:
   return jnp.exp(total / count)
 
 
-class CalibrationBins(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class CalibrationBins:
   """Sums over the positions whose confidence falls in a bin; each ``[bins]``."""
 
   confidence: jax.Array
@@ -87,11 +97,16 @@ class CalibrationBins(NamedTuple):
 
   def merge(self, other: 'CalibrationBins') -> 'CalibrationBins':
     """The bins of both sets of positions."""
-    return CalibrationBins(*(a + b for a, b in zip(self, other, strict=True)))
+    merged: CalibrationBins = jax.tree.map(jnp.add, self, other)
+    return merged
 
 
 def calibration_bins(
-  logits: jax.Array | Categorical, labels: jax.Array, mask=None, *, num_bins: int = 15
+  logits: jax.Array | Categorical,
+  labels: jax.Array,
+  mask: Mask = None,
+  *,
+  num_bins: int = 15,
 ) -> CalibrationBins:
   """Confidence, correctness and count by bins (i/n, (i+1)/n] of confidence.
 
@@ -131,7 +146,11 @@ def ece_of_bins(bins: CalibrationBins) -> jax.Array:
 
 
 def ece(
-  logits: jax.Array | Categorical, labels: jax.Array, mask=None, *, num_bins: int = 15
+  logits: jax.Array | Categorical,
+  labels: jax.Array,
+  mask: Mask = None,
+  *,
+  num_bins: int = 15,
 ) -> jax.Array:
   """Expected calibration error of one batch, between 0 and 1.
 
@@ -156,7 +175,7 @@ class Churn(NamedTuple):
 
 
 def churn(
-  logits: jax.Array | Categorical, other: jax.Array | Categorical, mask=None
+  logits: jax.Array | Categorical, other: jax.Array | Categorical, mask: Mask = None
 ) -> Churn:
   """Prediction churn between two models (or two trainings of one).
 

@@ -56,7 +56,7 @@ def _flatten(value: Any) -> tuple[list[Any], Any]:
 def _unflattener(cls: type) -> Callable[[Any, Any], Any]:
   def unflatten(aux: Any, children: Any) -> Any:
     names, static = aux
-    new = object.__new__(cls)  # no checks: children may be tracers or anything
+    new: Any = object.__new__(cls)  # no checks: children may be tracers or anything
     for name, field in (*zip(names, children, strict=True), *static):
       object.__setattr__(new, name, field)
     return new
@@ -71,16 +71,15 @@ def value_at(weight: ScalarOrSchedule, step: Any, name: str = 'weight') -> Any:
     TypeError: a schedule without a ``step``.
     ValueError: a weight that is not a scalar (map over the loss with `jax.vmap`).
   """
-  if callable(weight):
-    if step is None:
-      raise TypeError(f'{name} is a schedule: call the loss with step=…')
-    weight = weight(step)
-  if jnp.ndim(weight) != 0:
+  if callable(weight) and step is None:
+    raise TypeError(f'{name} is a schedule: call the loss with step=…')
+  value: Any = weight(step) if callable(weight) else weight
+  if jnp.ndim(value) != 0:
     raise ValueError(
-      f'{name}: expected a scalar, got shape {list(jnp.shape(weight))}; '
+      f'{name}: expected a scalar, got shape {list(jnp.shape(value))}; '
       'to use several weights, jax.vmap over the loss'
     )
-  return weight
+  return value
 
 
 def check_number(

@@ -11,6 +11,8 @@ elementwise operand with two readers is written out in full. `_apart` gives each
 reduction an operand of its own.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,9 @@ from jax.custom_derivatives import SymbolicZero
 
 def _apart(shift: jax.Array, *tags: jax.Array) -> jax.Array:
   """``shift`` again, but a different value to the compiler for other tags."""
-  return jax.lax.optimization_barrier((shift, *tags))[0]
+  barrier: Any = jax.lax.optimization_barrier
+  out: jax.Array = barrier((shift, *tags))[0]
+  return out
 
 
 def _lowest(dtype: jnp.dtype) -> float:
@@ -50,11 +54,13 @@ def _reciprocal_sum(log_sum: jax.Array) -> jax.Array:
 
 
 @log_normalizer.defjvp
-def _log_normalizer_jvp(primals, tangents):
+def _log_normalizer_jvp(primals: Any, tangents: Any) -> Any:
   (logits,), (tangent,) = primals, tangents
   shift, log_sum = log_normalizer(logits)
 
-  def rule(tangent, logits, shift, log_sum):
+  def rule(
+    tangent: jax.Array, logits: jax.Array, shift: jax.Array, log_sum: jax.Array
+  ) -> jax.Array:
     weights = jnp.exp(logits - shift[..., None])
     return (weights * tangent).sum(-1) * _reciprocal_sum(log_sum)
 
@@ -88,11 +94,17 @@ def entropy(logits: jax.Array, shift: jax.Array, log_sum: jax.Array) -> jax.Arra
 
 
 @entropy.defjvp
-def _entropy_jvp(primals, tangents):
+def _entropy_jvp(primals: Any, tangents: Any) -> Any:
   logits, shift, log_sum = primals
   value = entropy(logits, shift, log_sum)
 
-  def rule(tangent, logits, shift, log_sum, value):
+  def rule(
+    tangent: jax.Array,
+    logits: jax.Array,
+    shift: jax.Array,
+    log_sum: jax.Array,
+    value: jax.Array,
+  ) -> jax.Array:
     weights = jnp.exp(logits - shift[..., None])
     centred = jnp.maximum(logits - shift[..., None], _lowest(logits.dtype))
     offset = jnp.where(jnp.isneginf(log_sum), 0.0, value - log_sum)
@@ -114,7 +126,7 @@ def _times(weights: jax.Array, values: jax.Array) -> jax.Array:
   return jnp.where(weights == 0, 0.0, weights * values)
 
 
-def _times_jvp(primals, tangents):
+def _times_jvp(primals: Any, tangents: Any) -> Any:
   weights, values = primals
   d_weights, d_values = tangents
   out = jnp.zeros_like(weights * values)
