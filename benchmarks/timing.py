@@ -1,0 +1,90 @@
+"""Paired timings: candidates take turns, figures are medians of ratios."""
+
+import dataclasses
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+  """One candidate's figures.
+
+  Attributes:
+    name: the candidate.
+    median_ms: median time of a call, in milliseconds.
+    ratio: median over rounds of its time divided by the baseline's.
+    low: first quartile of these ratios.
+    high: third quartile of these ratios.
+  """
+
+  name: str
+  median_ms: float
+  ratio: float
+  low: float
+  high: float
+
+
+def compare(
+  candidates: Mapping[str, Callable[[], object]], *, rounds: int, calls: int = 1
+) -> list[Timing]:
+  """Times candidates in turn; the first one is the baseline.
+
+  Args:
+    candidates: functions that return when their work is done.
+    rounds: how often each has its turn.
+    calls: calls a turn, for work too short to time singly.
+  """
+  for run in candidates.values():  # compile and warm up
+    run()
+    run()
+  seconds: dict[str, list[float]] = {name: [] for name in candidates}
+  names = list(candidates)
+  for turn in range(rounds):
+    # The order turns too, so that no candidate always follows the same one.
+    for name in names[turn % len(names) :] + names[: turn % len(names)]:
+      start = time.perf_counter()
+      for _ in range(calls):
+        candidates[name]()
+      seconds[name].append((time.perf_counter() - start) / calls)
+  baseline = seconds[names[0]]
+  return [_timing(name, seconds[name], baseline) for name in names]
+
+
+def _timing(name: str, own: list[float], baseline: list[float]) -> Timing:
+  ratios = [a / b for a, b in zip(own, baseline, strict=True)]
+  low, _, high = statistics.quantiles(ratios, n=4)
+  median = 1e3 * statistics.median(own)
+  return Timing(name, median, statistics.median(ratios), low, high)
+
+
+def require_quiet_machine(force: bool) -> None:
+  """Exits with code 2 if others use the machine: the figures would be theirs."""
+  load = os.getloadavg()[0] / (os.cpu_count() or 1)
+  print(f'load average: {load:.2f} a core', file=sys.stderr)
+  if load > 0.5 and not force:
+    print('the machine is busy (over 0.5 a core): wait, or --force', file=sys.stderr)
+    raise SystemExit(2)
+
+
+def machine() -> str:
+  """Processor, cores, system and versions, in one line."""
+  cores = os.cpu_count()
+  return (
+    f'{_processor()}, {cores} cores, {platform.system()}, '
+    f'Python {platform.python_version()}, jax {jax.__version__}'
+  )
+
+
+def _processor() -> str:
+  try:
+    with open('/proc/cpuinfo', encoding='utf-8') as lines:
+      names = [line.split(':')[1].strip() for line in lines if 'model name' in line]
+    return names[0]
+  except (OSError, IndexError):
+    return platform.processor() or platform.machine()
