@@ -37,6 +37,8 @@ _ROW = 0.3  # of a table, and the space around it, in inches
 _CAPTION_WIDTH = 8.0
 _LABEL = 0.22  # height of a curve's name, in inches
 _BINS = 50
+# What numpy.load raises for a file that is no archive, or not of that array.
+_NOT_ARRAYS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 _POINTS = 120  # at most so many along a curve: more is noise
 
 Section = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -144,11 +146,11 @@ def _probabilities(run: Run) -> np.ndarray:
   """All probabilities of a run in one row."""
   file = run.path / 'predictions.npz'
   try:
-    with np.load(file, allow_pickle=False) as arrays:
+    with file.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
       return np.asarray(arrays['probabilities'], np.float32).ravel()
   except FileNotFoundError as error:
     raise InputError(f'{file}: no such file; has the run finished?') from error
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+  except _NOT_ARRAYS as error:
     raise InputError(f"{file}: expected an array 'probabilities': {error}") from error
 
 

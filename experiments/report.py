@@ -160,12 +160,12 @@ def _comparability(run: Run, baseline: Run) -> Iterable[str]:
     yield f'{run.arm} and the baseline are paired over their common seeds: {seeds}.'
   ours, theirs = _settings(run), _settings(baseline)
   differing = [
-    f'{name} {ours.get(name)} (baseline {theirs.get(name)})'
+    f'{name} {ours.get(name)} (baseline: {theirs.get(name)})'
     for name in sorted({*ours, *theirs})
     if ours.get(name) != theirs.get(name) and name.split('.')[-1] not in _EXPECTED
   ]
   if differing:
-    yield f'{run.arm} is trained with another {", ".join(differing)}.'
+    yield f'{run.arm} differs from the baseline in settings: {", ".join(differing)}.'
 
 
 def _settings(run: Run) -> Mapping[str, Any]:
