@@ -241,7 +241,9 @@ class Categorical:
       return jnp.where(where, phi(*safe), 0.0).sum(-1)
 
     lean: Callable[..., jax.Array] = jax.checkpoint(row_sum, prevent_cse=False)
-    return lean(self._scores, self._shift, self._log_sum, *class_arrays)
+    rank = self._scores.ndim
+    arrays = [_aligned(jnp.asarray(a), rank) for a in class_arrays]
+    return lean(self._scores, self._shift, self._log_sum, *arrays)
 
 
 _LEAVES = ('logits', 'where', '_scores', '_shift', '_log_sum')
@@ -355,7 +357,12 @@ def _as_where(where: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     raise ValueError(
       f'where: {list(where.shape)} does not broadcast to the logits {list(shape)}'
     )
-  return where.reshape((1,) * (len(shape) - where.ndim) + where.shape)
+  return _aligned(where, len(shape))
+
+
+def _aligned(array: jax.Array, rank: int) -> jax.Array:
+  """Axes of length 1 in front, which strict rank promotion wants to be said."""
+  return array.reshape((1,) * (rank - array.ndim) + array.shape)
 
 
 def check_labels(

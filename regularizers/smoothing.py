@@ -193,7 +193,7 @@ class LabelNoise(Loss):
     noise = self._draw(draw_key, p, labels)
     replaced = jax.random.uniform(replace_key, labels.shape) < rate
     # An invalid label stays invalid: noise must not hide it.
-    valid = (labels >= 0) & (labels < p.num_classes)
+    valid = ~jnp.isnan(p.log_prob(labels))
     labels = jnp.where(replaced & valid, noise, labels)
     return labels, {**extra, 'key': inner_key}
 

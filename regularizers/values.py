@@ -99,6 +99,8 @@ def check_number(
     high: largest allowed value.
     above: whether ``low`` itself is excluded.
   """
+  if isinstance(number, Value):  # losses can be called too, but are no schedules
+    raise TypeError(f'{name}: expected a number or a schedule, got {number}')
   if number is None or callable(number) or isinstance(number, jax.core.Tracer):
     return
   try:

@@ -74,7 +74,7 @@ class ClassWeighted(Loss):
       )
     labels = check_labels(labels, p.shape, p.num_classes)
     if jnp.issubdtype(labels.dtype, jnp.floating):
-      return (labels * self.weights).sum(-1)
+      return (labels * jnp.broadcast_to(self.weights, labels.shape)).sum(-1)
     # An invalid label has whatever weight: the loss under it is NaN.
     return self.weights[jnp.clip(labels, 0, p.num_classes - 1)]
 
@@ -121,4 +121,5 @@ def class_weights(weights: jax.Array) -> Transform:
   check_number('class_weights', weights)
   if not isinstance(weights, jax.core.Tracer) and np.ndim(weights) != 1:
     raise ValueError(f'class_weights: expected [V], got {list(np.shape(weights))}')
-  return WeightClasses(jnp.asarray(weights, jnp.float32))
+  weights = jnp.asarray(weights)
+  return WeightClasses(weights.astype(jnp.promote_types(weights.dtype, jnp.float32)))

@@ -151,4 +151,5 @@ def weighted_centred(
     logits: ``[..., V]``.
     shift: ``[...]``.
   """
+  weights = weights.reshape((1,) * (logits.ndim - weights.ndim) + weights.shape)
   return _times(weights, logits - _apart(shift)[..., None]).sum(-1)
