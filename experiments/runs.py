@@ -79,12 +79,12 @@ class Run:
   @property
   def same_data(self) -> bool:
     """Whether all seeds were trained on the same data."""
-    return len(_fingerprints(self.header)) == 1
+    return len({self.data(seed) for seed in self.seeds}) == 1
 
   def data(self, seed: int) -> str:
     """Fingerprint of the data that ``seed`` was trained on."""
-    data = _fingerprints(self.header)
-    return str(data[0] if self.same_data else data[self.seeds.index(seed)])
+    data = self.header['data']
+    return data if isinstance(data, str) else str(data[str(seed)])
 
   @property
   def series(self) -> list[Series]:
@@ -136,34 +136,36 @@ def _read(file: pathlib.Path) -> Run:
     lines = records.read(file)
   except (OSError, UnicodeDecodeError) as error:
     raise InputError(f'{file}: cannot be read: {error}') from error
+  if not lines:
+    raise InputError(f'{file}: line 1: expected a header, found an empty file')
   for number, line in enumerate(lines, 1):
     if not isinstance(line, dict):
       raise InputError(f'{file}: line {number}: expected an object, found {line!r}')
-  if not lines:
-    raise InputError(f'{file}: line 1: expected a header, found an empty file')
-  header = lines[0]
-  missing = [name for name in _HEADER if name not in header]
-  if header.get('kind') != 'header' or missing:
-    raise InputError(
-      f'{file}: line 1: expected a header with {", ".join(_HEADER)}; '
-      f'missing: {", ".join(missing) or "kind"}'
-    )
-  rows = []
+  header, *rows = lines
+  _check_header(header, f'{file}: line 1')
   seen: dict[Any, int] = {}
-  if len(_fingerprints(header)) not in (1, len(header['seeds'])):
-    raise InputError(
-      f"{file}: line 1: expected one fingerprint in 'data', or one a seed; "
-      f'found {len(header["data"])} for {len(header["seeds"])} seeds'
-    )
-  for number, row in enumerate(lines[1:], 2):
+  for number, row in enumerate(rows, 2):
     _check_row(row, header, f'{file}: line {number}', seen, number)
-    rows.append(row)
   return Run(file.parent, header, tuple(rows))
 
 
-def _fingerprints(header: Row) -> Sequence[str]:
-  data: Any = header['data']
-  return [data] if isinstance(data, str) else data
+def _check_header(header: Row, place: str) -> None:
+  missing = [name for name in _HEADER if name not in header]
+  if header.get('kind') != 'header' or missing:
+    raise InputError(
+      f'{place}: expected a header with {", ".join(_HEADER)}; '
+      f'missing: {", ".join(missing) or "kind"}'
+    )
+  data, seeds = header['data'], header['seeds']
+  if not isinstance(seeds, list) or not seeds:
+    raise InputError(f"{place}: expected a list of 'seeds', found {seeds!r}")
+  names = [str(seed) for seed in seeds]
+  by_seed = isinstance(data, Mapping) and {*data} == {*names}
+  if not by_seed and not isinstance(data, str):
+    raise InputError(
+      f"{place}: expected a fingerprint in 'data', or one for each of the seeds "
+      f'{", ".join(names)}'
+    )
 
 
 def _check_row(

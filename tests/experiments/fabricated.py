@@ -20,7 +20,7 @@ def header(arm: str, seeds: Sequence[int], **changes: Any) -> dict[str, Any]:
     'seeds': list(seeds),
     'versions': {},
     'device': 'cpu',
-    'data': [f'data {seed}' for seed in seeds],
+    'data': {str(seed): f'data {seed}' for seed in seeds},
     'config': {'learning_rate': 0.05, 'arm': arm},
     **changes,
   }

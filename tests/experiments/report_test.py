@@ -147,9 +147,11 @@ def test_one_seed_has_no_standard_error(tmp_path):
 def test_only_runs_on_the_same_data_are_compared(tmp_path):
   write_run(tmp_path / 'few', 'baseline', BASELINE)
   write_run(tmp_path / 'few', 'dropout', SMOOTHED)
-  write_run(tmp_path / 'noisy', 'baseline', BASELINE, data=['noisy'])
-  write_run(tmp_path / 'noisy', 'label_smoothing', {7: 1.0}, data=['noisy'])
-  write_run(tmp_path / 'noisy', 'a', SMOOTHED, data=['data 0', 'other', 'data 2'])
+  write_run(tmp_path / 'noisy', 'baseline', BASELINE, data='noisy')
+  write_run(tmp_path / 'noisy', 'label_smoothing', {7: 1.0}, data='noisy')
+  write_run(
+    tmp_path / 'noisy', 'a', SMOOTHED, data={'0': 'data 0', '1': 'other', '2': 'data 2'}
+  )
   runs = report.collect([tmp_path])
   few, noisy = comparison.groups(runs)
   assert [run.arm for run in few.runs] == ['baseline', 'dropout', 'a']
@@ -211,8 +213,8 @@ def test_errors_on_validation_are_kept_apart(tmp_path):
 
 def test_the_paper_stands_beside_its_own_experiment_alone(tmp_path):
   for dataset in ('digits', 'mnist'):
-    write_run(tmp_path / dataset, 'baseline', BASELINE, dataset=dataset, data=[dataset])
-    errors = {'dataset': dataset, 'data': [dataset]}
+    write_run(tmp_path / dataset, 'baseline', BASELINE, dataset=dataset, data=dataset)
+    errors = {'dataset': dataset, 'data': dataset}
     write_run(tmp_path / dataset, 'confidence_penalty', SMOOTHED, **errors)
   digits, mnist = report.render(report.collect([tmp_path])).split('mnist on mnist')
   assert '1.17 ± 0.06' in mnist
@@ -280,6 +282,7 @@ BAD_RECORDS = {
     [header('a', [0, 1, 2], data=['x', 'y'])],
     "line 1: .* 'data', .* 2",
   ),
+  'no seeds': ([header('a', [])], "line 1: expected a list of 'seeds', found \\[]"),
   'no object': ([*GOOD, 3], 'line 4: expected an object, found 3'),
   'no seed': ([*GOOD, {'step': 1, 'split': 'train'}], 'line 4: a row without seed'),
   'unknown seed': ([GOOD[0], final_row(2, 1.0)], 'line 2: seed 2 is not in the header'),
