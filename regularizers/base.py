@@ -183,9 +183,10 @@ def _sum_of_priors(
   added up before the row is read once. Not under a mask of classes, where every
   row has its own priors.
   """
-  has_prior = [getattr(m.penalty, 'prior', None) is not None for m in members]
+  splits = [m.penalty for m in members if hasattr(m.penalty, 'split')]
+  has_prior = any(getattr(s, 'prior', None) is not None for s in splits)
   masked = getattr(p, 'where', None) is not None
-  if masked or not any(has_prior):
+  if masked or not has_prior:
     return [m.summand(p, labels, extra) for m in members]
   out, prior = [], jnp.zeros(())
   for member in members:

@@ -27,13 +27,13 @@ class Smoothing(Value):
   exclude_target: bool = False
 
   def __call__(self, p: Distribution, labels: jax.Array) -> jax.Array:
-    difference = p.log_prob(labels) - p.mean_log_prob(self.prior)
+    difference = _finite_log_prob(p, labels) - p.mean_log_prob(self.prior)
     return self._scale(p) * difference if self.exclude_target else difference
 
   def split(self, p: Distribution, labels: jax.Array) -> tuple[Any, Any]:
     """(rest, prior) with penalty = rest − Σ_k prior_k log p_k."""
     scale = self._scale(p) if self.exclude_target else 1.0
-    return scale * p.log_prob(labels), scale * p.allowed_prior(self.prior)
+    return scale * _finite_log_prob(p, labels), scale * p.allowed_prior(self.prior)
 
   def _scale(self, p: Distribution) -> Any:
     classes = p.num_allowed()
@@ -46,6 +46,12 @@ class Smoothing(Value):
     scale = 'V/(V−1)·' if self.exclude_target else ''
     inner = f'CE({prior}, p) − CE(y, p)'
     return f'{scale}({inner})' if scale else inner
+
+
+def _finite_log_prob(p: Distribution, labels: jax.Array) -> jax.Array:
+  """log p(y), or 0 where it is −inf: the base is +inf there, and ∞ − ∞ no number."""
+  log_p = p.log_prob(labels)
+  return jnp.where(jnp.isneginf(log_p), 0.0, log_p)
 
 
 def label_smoothing(
