@@ -38,20 +38,22 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ramp(Value):
-  """A schedule from 0 to ``weight`` over training.
+class Annealed(Value):
+  """−H(p), weak early in training and strong at its end.
 
-  Its numbers are leaves, so that ramps to several weights are one program.
+  The ramp is part of the penalty, not a schedule in place of the weight: so the
+  weight stays a leaf, and several weights are one program.
   """
 
-  weight: float
   num_steps: int
 
-  def __call__(self, step: jax.Array) -> jax.Array:
-    return self.weight * jnp.clip(step / self.num_steps, 0.0, 1.0)
+  def __call__(
+    self, p: reg.Distribution, labels: jax.Array, *, step: jax.Array
+  ) -> jax.Array:
+    return -jnp.clip(step / self.num_steps, 0.0, 1.0) * p.entropy()
 
   def __str__(self) -> str:
-    return f'ramp[0 to {self.weight:g} in {self.num_steps} steps]'
+    return f'−min(1, step/{self.num_steps})·H(p)'
 
 
 PARTS: Mapping[str, Part] = {
@@ -74,7 +76,9 @@ PARTS: Mapping[str, Part] = {
   ),
   'confidence_annealed': Part(
     ('weight',),
-    lambda setting, weight: reg.confidence_penalty(Ramp(weight, setting.num_steps)),
+    lambda setting, weight: reg.add_penalty(
+      Annealed(setting.num_steps), weight, name='confidence_annealed'
+    ),
   ),
   'generalized_entropy': Part(
     ('weight', 'alpha'),

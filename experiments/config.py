@@ -87,15 +87,14 @@ class Config:
 
 def launch(config_class: type[Config], run: Callable[[Any], object]) -> None:
   """Reads the flags and calls ``run``; an input error is one line and exit code 2."""
-  _define(config_class)
+  _define(config_class, flags.FLAGS)
+  flags.FLAGS.set_default('verbosity', logging.ERROR)  # orbax tells much
 
   def start(arguments: list[str]) -> None:
-    if flags.FLAGS['verbosity'].using_default_value:
-      logging.set_verbosity(logging.ERROR)  # orbax tells much
     try:
       if len(arguments) > 1:
         raise InputError(f'unexpected argument {arguments[1]!r}: flags start with --')
-      run(_parsed(config_class))
+      run(_parsed(config_class, flags.FLAGS))
     except InputError as error:
       print(f'error: {error}', file=sys.stderr)
       sys.exit(2)
@@ -103,7 +102,7 @@ def launch(config_class: type[Config], run: Callable[[Any], object]) -> None:
   app.run(start)
 
 
-def _define(config_class: type[Config]) -> None:
+def _define(config_class: type[Config], values: flags.FlagValues) -> None:
   hints = typing.get_type_hints(config_class)
   for field in dataclasses.fields(config_class):
     kind, text = hints[field.name], field.metadata['help']
@@ -112,15 +111,13 @@ def _define(config_class: type[Config]) -> None:
       option: flags.Flag = flags.BooleanFlag(field.name, default, text)
     else:
       option = flags.Flag(_Parser(kind), _Serializer(), field.name, field.default, text)
-    flags.DEFINE_flag(option, module_name=sys.argv[0])  # shown by --help
+    flags.DEFINE_flag(option, values, module_name=sys.argv[0])  # shown by --help
 
 
-def _parsed(config_class: type[Config]) -> Config:
-  values: dict[str, Any] = {
-    field.name: flags.FLAGS[field.name].value
-    for field in dataclasses.fields(config_class)
-  }
-  return config_class(**values)
+def _parsed(config_class: type[Config], values: flags.FlagValues) -> Config:
+  names = [field.name for field in dataclasses.fields(config_class)]
+  given: dict[str, Any] = {name: values[name].value for name in names}
+  return config_class(**given)
 
 
 class _Parser(flags.ArgumentParser):
@@ -130,7 +127,8 @@ class _Parser(flags.ArgumentParser):
     self._tuple = typing.get_origin(kind) is tuple
     kinds = [k for k in typing.get_args(kind) if k not in (type(None), ...)]
     self._element = kinds[0] if kinds else kind
-    self.syntactic_help = f'{self.flag_type()}s separated by commas'
+    name = self._element.__name__
+    self.syntactic_help = f'{name},{name},...' if self._tuple else name
 
   def parse(self, argument: Any) -> Any:
     if not isinstance(argument, str):  # a default
@@ -140,8 +138,7 @@ class _Parser(flags.ArgumentParser):
     return self._element(argument)
 
   def flag_type(self) -> str:
-    name: str = self._element.__name__
-    return name
+    return self.syntactic_help
 
 
 class _Serializer(flags.ArgumentSerializer):

@@ -22,7 +22,6 @@ from experiments.errors import InputError
 from experiments.models.mlp import MLP
 from experiments.task import Task, classification
 
-HIDDEN = (1024, 1024)
 ARMS = ('baseline', 'dropout', 'label_smoothing', 'confidence_penalty')
 
 # What the user leaves out, by data set. The paper states neither batch size nor
@@ -76,6 +75,7 @@ class Config(config.Config):
 
   dataset: str = flag('digits', 'digits (embedded) or mnist', config.one_of(*DEFAULTS))
   arms: tuple[str, ...] = flag(ARMS, f'any of {", ".join(arms.PARTS)}; joined by +')
+  hidden: tuple[int, ...] = flag((1024, 1024), 'sizes of the layers', config.count)
   num_train: int = flag(
     None, 'training images, drawn by seed; 0: all (digits)', config.natural
   )
@@ -90,14 +90,19 @@ class Config(config.Config):
   )
 
 
-def run(config: Config) -> pathlib.Path:
-  """Trains all arms, or goes on with them; ends with the table and the plots."""
+def filled(config: Config) -> Config:
+  """What is not given, by data set."""
   defaults = DEFAULTS[config.dataset]
   missing = {name: defaults[name] for name in defaults if getattr(config, name) is None}
+  return dataclasses.replace(config, **missing)
+
+
+def run(config: Config) -> pathlib.Path:
+  """Trains all arms, or goes on with them; ends with the table and the plots."""
   return study.run(
     study.Study(
       name='mnist',
-      config=dataclasses.replace(config, **missing),
+      config=filled(config),
       defaults=VALUES[config.dataset],
       grid=GRID,
       data=data,
@@ -136,7 +141,7 @@ def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:
   def module(rngs: nnx.Rngs) -> nnx.Module:
     return MLP(
       features,
-      HIDDEN,
+      config.hidden,
       dataset.num_classes,
       dropout=config.dropout,
       init_std=config.init_std or None,

@@ -98,5 +98,5 @@ def gradient(
     return value, (model_state, statistics)
 
   tree, (model_state, statistics) = jax.grad(value, has_aux=True)(run.params)
-  norm = (optax.global_norm(tree), jnp.ones(()))
+  norm = (optax.tree.norm(tree), jnp.ones(()))
   return tree, (model_state, statistics | {'gradient_norm': norm})

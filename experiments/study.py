@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 import regularizers as reg
-from experiments import arms, plots, records, report, runner, signals
+from experiments import arms, records, runner, signals
 from experiments.arms import Setting, Variant
 from experiments.config import Config
 from experiments.datasets import batching
@@ -104,38 +104,39 @@ def run(study: Study) -> pathlib.Path:
   with signals.noted() as received, Progress(total) as progress:
     for arm in config.arms:
       if selection and len(grids[arm]) > 1:
-        _train(selection, arm, grids[arm], progress, received)
+        complete(_job(selection, arm, grids[arm]), 'validation', progress, received)
         variants[arm] = [_chosen(selection, arm, grids[arm], progress)]
-      _train(final, arm, variants[arm], progress, received)
-  # Also the arms that an earlier command trained here.
+      complete(_job(final, arm, variants[arm]), 'test', progress, received)
+  _report(workdir)
+  return workdir
+
+
+def _report(workdir: pathlib.Path) -> None:
+  """Of all arms in the directory, also those that an earlier command trained."""
+  from experiments import plots, report  # scipy and matplotlib take seconds
+
   directories = sorted(path.parent for path in workdir.glob('*/predictions.npz'))
   plots.confidence_histogram(directories, workdir / 'confidence.png')
   plots.gradient_norms(directories, workdir / 'gradient_norm.png')
   print(report.write_report(directories, workdir))
-  return workdir
 
 
-def _train(
-  stage: Stage,
-  arm: str,
-  variants: Sequence[Variant],
-  progress: Progress,
-  received: Sequence[int],
+def complete(
+  job: runner.Job, split: str, progress: Progress, received: Sequence[int] = ()
 ) -> None:
-  """Trains one arm to its final rows, unless they are there."""
-  job = _job(stage, arm, variants)
+  """Trains to the final rows, which are those of ``split``, unless they are there."""
   with runner.claimed(job):
     if runner.finished(job):
-      progress.start(arm, job.num_steps * len(job.seeds))
+      progress.start(job.directory.name, job.num_steps * len(job.seeds))
       return
     state = runner.train(job, progress, received)
-    if stage.final:
-      labels = stage.datasets[0].splits['test']['label']
-      outputs = predict(job.task, state, 'test')
-      probabilities = np.asarray(jax.nn.softmax(outputs), np.float32)
+    if split == 'test':
+      logits = predict(job.task, state, split)
+      batches = job.task.batches(split, job.seeds[0], 0)
+      labels = np.concatenate([batch['label'][batch['mask']] for batch in batches])
+      probabilities = np.asarray(jax.nn.softmax(logits), np.float32)
       path = job.directory / 'predictions.npz'
       records.write_arrays(path, probabilities=probabilities, labels=labels)
-    split = 'test' if stage.final else 'validation'
     rows = evaluate(job.task, stack(job.losses), state, split)
     runner.append(job, rows, final=True)
 
@@ -176,11 +177,10 @@ def _setting(dataset: Dataset, num_steps: int) -> Setting:
   return Setting(reg.unigram_prior(labels, dataset.num_classes), num_steps)
 
 
-def _fingerprints(datasets: Mapping[int, Dataset]) -> str | dict[str, str]:
-  """One for all seeds, or one for each."""
-  by_seed = {str(seed): dataset.fingerprint for seed, dataset in datasets.items()}
-  first, *others = set(by_seed.values())
-  return by_seed if others else first
+def _fingerprints(datasets: Mapping[int, Dataset]) -> str | list[str]:
+  """One for all seeds, or one a seed."""
+  fingerprints = [dataset.fingerprint for dataset in datasets.values()]
+  return fingerprints if len(set(fingerprints)) > 1 else fingerprints[0]
 
 
 def _decisive(
@@ -211,7 +211,7 @@ def _selection(study: Study) -> Stage:
     num_epochs=epochs,
     num_steps=None if config.select_epochs else config.num_steps,
   )
-  directory = pathlib.Path(f'{config.workdir}-select')
+  directory = pathlib.Path(config.workdir) / 'select'
   return Stage(study, shorter, directory, False, study.data(shorter, False))
 
 

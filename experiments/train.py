@@ -4,8 +4,8 @@
       ...
 
 Several runs (seeds, weights) go side by side as one program. A dispatch takes a few
-steps, by a loop whose length is an argument of the program: neither that length nor
-where a run was interrupted changes a bit of what comes out.
+steps, by a loop whose length is an argument of the program: where a run is evaluated,
+saved or interrupted changes no bit of what comes out.
 """
 
 import dataclasses
@@ -62,7 +62,8 @@ def training(
     num_steps: the last step.
     log_every: steps from row to row.
     stops: periods at whose multiples the caller wants the state.
-    chain: most steps in a dispatch; the batches of these have one shape.
+    chain: most steps in a dispatch; their batches have one shape. The same for all
+      parts of a run: it is part of the program.
     vmap: all runs at once; otherwise one after the other.
 
   Yields:

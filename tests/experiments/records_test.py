@@ -1,0 +1,105 @@
+"""Records, and files that are whole or absent."""
+
+import errno
+import json
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import records
+from experiments.errors import InputError
+
+HEADER = {'kind': 'header', 'config': {'weight': 0.1}}
+ROWS = [
+  {'kind': 'row', 'step': step, 'split': split, 'loss': 1 / 3}
+  for step in (5, 10, 15)
+  for split in ('train', 'validation')
+]
+FINAL = {'kind': 'row', 'step': 15, 'split': 'test', 'loss': 0.5, 'final': True}
+
+
+@pytest.fixture
+def path(tmp_path) -> pathlib.Path:
+  return tmp_path / 'record.jsonl'
+
+
+def write(path: pathlib.Path, rows: list[dict], tail: str = '') -> None:
+  records.cut_back(path, HEADER, 0)
+  records.append(path, rows)
+  with path.open('a') as file:
+    file.write(tail)
+
+
+@pytest.mark.parametrize(
+  ('step', 'kept'), [(0, 0), (4, 0), (5, 2), (12, 4), (15, 6), (99, 6)]
+)
+@pytest.mark.parametrize('tail', ['', '{"kind": "row", "st', '{'])
+def test_cut_back_leaves_what_was_written_up_to_a_step(path, step, kept, tail):
+  write(path, [*ROWS, FINAL], tail)
+  records.cut_back(path, {'another': 'header'}, step)
+  assert records.read(path) == [HEADER, *ROWS[:kept]]
+
+
+def test_cut_back_and_append_give_the_same_bytes(path):
+  write(path, [*ROWS, FINAL])
+  before = path.read_bytes()
+  records.cut_back(path, HEADER, 10)
+  records.append(path, ROWS[4:])
+  records.append(path, [FINAL])
+  assert path.read_bytes() == before
+
+
+def test_an_empty_or_torn_file_gets_the_header(path):
+  for content in ('', '{"kind": "hea'):
+    path.write_text(content)
+    records.cut_back(path, HEADER, 7)
+    assert records.read(path) == [HEADER]
+
+
+def test_pandas_reads_a_record_in_one_line(path):
+  write(path, ROWS)
+  frame = pd.read_json(path, lines=True)
+  assert list(frame[frame.split == 'train'].step) == [5, 10, 15]
+  assert frame.loss[1] == pytest.approx(1 / 3, rel=1e-12)
+
+
+def test_a_line_that_is_not_json_is_named(path):
+  write(path, ROWS)
+  text = path.read_text().replace('"step": 10', '"step" 10', 1)
+  path.write_text(text)
+  with pytest.raises(InputError, match=r'record.jsonl: line 4 is not JSON'):
+    records.read(path)
+
+
+def test_whole_files(tmp_path):
+  records.write_json(tmp_path / 'config.json', {'a': (1, 2)})
+  assert json.loads((tmp_path / 'config.json').read_text()) == {'a': [1, 2]}
+  array = np.arange(6, dtype=np.float32).reshape(2, 3)
+  for name in ('a.npz', 'b.npz'):
+    records.write_arrays(tmp_path / name, probabilities=array)
+  with np.load(tmp_path / 'a.npz') as arrays:
+    np.testing.assert_array_equal(arrays['probabilities'], array)
+  assert (tmp_path / 'a.npz').read_bytes() == (tmp_path / 'b.npz').read_bytes()
+  assert len(list(tmp_path.iterdir())) == 3  # no temporary file is left
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+  path = tmp_path / 'config.json'
+  records.write_json(path, 1)
+
+  def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr('os.fsync', full)
+  with pytest.raises(InputError, match=r'cannot write .*config.json: No space left'):
+    records.write_json(path, 2)
+  assert json.loads(path.read_text()) == 1
+
+
+@pytest.mark.parametrize('name', ['file/record.jsonl', 'missing/record.jsonl'])
+def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(InputError, match=r'cannot write .*record.jsonl'):
+    records.append(tmp_path / name, ROWS)
