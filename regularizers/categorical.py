@@ -45,7 +45,7 @@ class Distribution(Protocol):
     """The prior (default: uniform) with the masked classes taken out."""
 
   def tempered(self, temperature: Any) -> 'Distribution':
-    """The distribution of ``logits / temperature``."""
+    """The distribution of ``logits / temperature``, its log-normaliser apart."""
 
   def sum(self, phi: Callable[..., jax.Array], *class_arrays: jax.Array) -> jax.Array:
     """Σ_k phi(log p_k, …), ``[...]``."""
@@ -209,8 +209,9 @@ class Categorical:
     return kept / jnp.where(mass > 0, mass, 1.0)
 
   def tempered(self, temperature: Any) -> 'Categorical':
-    """The distribution of ``logits / temperature``."""
-    return Categorical(self.logits / temperature, self.where)
+    """The distribution of ``logits / temperature``; its log-normaliser is shifted."""
+    # Centred first: z/T of large logits would round away what tells them apart.
+    return Categorical((self.logits - self._shift[..., None]) / temperature, self.where)
 
   def sum(self, phi: Callable[..., jax.Array], *class_arrays: jax.Array) -> jax.Array:
     """Σ_k phi(log p_k, a_k, b_k, …): what any penalty can be written with.

@@ -213,16 +213,15 @@ def _half(p: jax.Array, u: jax.Array, a: jax.Array) -> jax.Array:
   gap = p - u
   x, small = _ratio(gap, u, a)
   near = jnp.where(small, x, 0.0) * gap * _series(jnp.where(small, x, 0.0))
-  far = gap - u * jnp.log1p(jnp.where(small, 1.0, x)) / jnp.where(small, 1.0, a)
+  far = gap - u * jnp.log(1 + jnp.where(small, 1.0, x)) / jnp.where(small, 1.0, a)
   return jnp.where(u > 0, jnp.where(small, near, far), p)
 
 
-def _ratio(
-  gap: jax.Array, u: jax.Array, a: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _ratio(gap: jax.Array, u: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
   """a·gap/u (0 where u is), and whether that is small enough for the series."""
   positive = u > 0
   x = jnp.where(positive, a * gap / jnp.where(positive, u, 1.0), 0.0)
+  x = jnp.minimum(x, jnp.finfo(x.dtype).max)  # of a subnormal u the ratio overflows
   return x, jnp.abs(x) < _SMALL
 
 
@@ -266,7 +265,7 @@ def _slope(q: jax.Array, u: jax.Array, b: jax.Array) -> jax.Array:
   y, small = _ratio(gap, q, b)
   near_y = jnp.where(small, y, 0.0)
   near = gap * (1 - near_y * _series(near_y))
-  far = q * jnp.log1p(jnp.where(small, 1.0, y)) / jnp.where(small, 1.0, b)
+  far = q * jnp.log(1 + jnp.where(small, 1.0, y)) / jnp.where(small, 1.0, b)
   limit = jnp.where(b == 0, u, jnp.zeros_like(u))  # at q = 0
   return -jnp.where(q > 0, jnp.where(small, near, far), limit)
 

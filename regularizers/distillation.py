@@ -68,7 +68,7 @@ def teacher_log_probs(teacher: Any, p: Distribution, temperature: Any) -> jax.Ar
       f'got {list(teacher.shape)}'
     )
   stacked = teacher.ndim > len(expected)
-  log_q = Categorical(teacher / temperature, where).log_probs()
+  log_q = Categorical(teacher, where).tempered(temperature).log_probs()
   if not stacked:
     return log_q
   return jax.nn.logsumexp(log_q, axis=0) - jnp.log(float(teacher.shape[0]))
