@@ -7,6 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from regularizers.checks import (
+  aligned,
+  as_float,
+  as_where,
+  check_labels,
+  check_prior_shape,
+)
 from regularizers.kernels import dense
 
 
@@ -82,10 +89,10 @@ class Categorical:
   _log_sum: jax.Array
 
   def __init__(self, logits: jax.Array, where: jax.Array | None = None):
-    logits = _as_float(logits)
+    logits = as_float(logits)
     scores = logits
     if where is not None:
-      where = _as_where(where, logits.shape)
+      where = as_where(where, logits.shape)
       scores = jnp.where(where, logits, -jnp.inf)
     shift, log_sum = dense.log_normalizer(scores)
     self._set(logits, where, scores, shift, log_sum)
@@ -243,7 +250,7 @@ class Categorical:
 
     lean: Callable[..., jax.Array] = jax.checkpoint(row_sum, prevent_cse=False)
     rank = self._scores.ndim
-    arrays = [_aligned(jnp.asarray(a), rank) for a in class_arrays]
+    arrays = [aligned(jnp.asarray(a), rank) for a in class_arrays]
     return lean(self._scores, self._shift, self._log_sum, *arrays)
 
 
@@ -333,71 +340,3 @@ def relative(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
   safe_p = jnp.where(possible, log_p, 0.0)
   safe_q = jnp.where(possible, log_q, 0.0)
   return jnp.where(possible, jnp.exp(safe_p) * (safe_p - safe_q), 0.0)
-
-
-def _as_float(logits: jax.Array) -> jax.Array:
-  logits = jnp.asarray(logits)
-  if not jnp.issubdtype(logits.dtype, jnp.floating):
-    raise TypeError(f'logits: expected a floating type, got {logits.dtype}')
-  if logits.ndim == 0 or logits.shape[-1] == 0:
-    raise ValueError(
-      f'logits: expected shape [..., V] with V > 0, got {list(logits.shape)}'
-    )
-  return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-
-
-def _as_where(where: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  where = jnp.asarray(where)
-  if where.dtype != jnp.bool_:
-    raise TypeError(f'where: expected booleans, got {where.dtype}')
-  try:
-    fits = jnp.broadcast_shapes(where.shape, shape) == shape
-  except ValueError:
-    fits = False
-  if not fits:
-    raise ValueError(
-      f'where: {list(where.shape)} does not broadcast to the logits {list(shape)}'
-    )
-  return _aligned(where, len(shape))
-
-
-def _aligned(array: jax.Array, rank: int) -> jax.Array:
-  """Axes of length 1 in front, which strict rank promotion wants to be said."""
-  return array.reshape((1,) * (rank - array.ndim) + array.shape)
-
-
-def check_labels(
-  labels: jax.Array, shape: tuple[int, ...], num_classes: int
-) -> jax.Array:
-  """Labels as an array, or an error that says what was expected.
-
-  Args:
-    labels: integers of ``shape``, or floats of ``shape + (num_classes,)``.
-    shape: shape of the positions.
-    num_classes: size of the class axis.
-
-  Raises:
-    TypeError: floats where integers belong, or the other way round.
-    ValueError: any other shape.
-  """
-  labels = jnp.asarray(labels)
-  floating = jnp.issubdtype(labels.dtype, jnp.floating)
-  integral = jnp.issubdtype(labels.dtype, jnp.integer)
-  expected = (*shape, num_classes) if floating else shape
-  if (floating or integral) and labels.shape == expected:
-    return labels
-  wanted = (
-    f'expected integers {list(shape)} or a distribution '
-    f'{[*shape, num_classes]}, got {labels.dtype}{list(labels.shape)}'
-  )
-  wrong_type = labels.shape in (shape, (*shape, num_classes))
-  raise (TypeError if wrong_type else ValueError)(f'labels: {wanted}')
-
-
-def check_prior_shape(prior: jax.Array, num_classes: int) -> None:
-  """Raises ValueError unless the prior is ``[num_classes]``."""
-  if prior.shape != (num_classes,):
-    raise ValueError(
-      f'prior: expected [{num_classes}] for {num_classes} classes, '
-      f'got {list(prior.shape)}'
-    )

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from regularizers.base import AddPenalty, add_penalty
@@ -221,7 +222,7 @@ def _ratio(gap: jax.Array, u: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.A
   """a·gap/u (0 where u is), and whether that is small enough for the series."""
   positive = u > 0
   x = jnp.where(positive, a * gap / jnp.where(positive, u, 1.0), 0.0)
-  x = jnp.minimum(x, jnp.finfo(x.dtype).max)  # of a subnormal u the ratio overflows
+  x = jnp.minimum(x, float(np.finfo(x.dtype).max))  # of a subnormal u the ratio overflows
   return x, jnp.abs(x) < _SMALL
 
 
@@ -246,7 +247,7 @@ def _skew_jvp(primals: Any, tangents: Any) -> Any:
     slope = _slope(jnp.exp(log_p), u, 1 - alpha) * d_log_p
   if not all(isinstance(tangent, SymbolicZero) for tangent in rest):
     rest = [_zeros(t) if isinstance(t, SymbolicZero) else t for t in rest]
-    by_parts = _skew.fun  # type: ignore[attr-defined]
+    by_parts = _skew.fun
     _, other = jax.jvp(lambda u, a: by_parts(log_p, u, a), (u, alpha), tuple(rest))
     slope = slope + other
   return value, slope

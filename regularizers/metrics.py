@@ -11,12 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from regularizers.categorical import (
-  Categorical,
-  Distribution,
-  as_distribution,
-  check_labels,
-)
+from regularizers.categorical import Categorical, Distribution, as_distribution
+from regularizers.checks import check_labels
 from regularizers.reductions import masked_sum
 
 Average = tuple[jax.Array, jax.Array]

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from regularizers.base import AddPenalty, Loss, Transform, add_penalty, as_loss
-from regularizers.categorical import Distribution, check_labels
+from regularizers.categorical import Distribution
+from regularizers.checks import check_labels
 from regularizers.values import ScalarOrSchedule, Value, check_number
 
 

@@ -1,0 +1,84 @@
+"""Checks at the door: what was expected, and what came."""
+
+import jax
+import jax.numpy as jnp
+
+
+def as_float(logits: jax.Array) -> jax.Array:
+  """Logits ``[..., V]`` in float32 or wider.
+
+  Raises:
+    TypeError: not floating.
+    ValueError: no class axis.
+  """
+  logits = jnp.asarray(logits)
+  if not jnp.issubdtype(logits.dtype, jnp.floating):
+    raise TypeError(f'logits: expected a floating type, got {logits.dtype}')
+  if logits.ndim == 0 or logits.shape[-1] == 0:
+    raise ValueError(
+      f'logits: expected shape [..., V] with V > 0, got {list(logits.shape)}'
+    )
+  return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+def as_where(where: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+  """A mask of classes with the rank of the logits, whose shape is ``shape``.
+
+  Raises:
+    TypeError: not boolean.
+    ValueError: it does not broadcast to the logits.
+  """
+  where = jnp.asarray(where)
+  if where.dtype != jnp.bool_:
+    raise TypeError(f'where: expected booleans, got {where.dtype}')
+  try:
+    fits = jnp.broadcast_shapes(where.shape, shape) == shape
+  except ValueError:
+    fits = False
+  if not fits:
+    raise ValueError(
+      f'where: {list(where.shape)} does not broadcast to the logits {list(shape)}'
+    )
+  return aligned(where, len(shape))
+
+
+def aligned(array: jax.Array, rank: int) -> jax.Array:
+  """Axes of length 1 in front, which strict rank promotion wants to be said."""
+  return array.reshape((1,) * (rank - array.ndim) + array.shape)
+
+
+def check_labels(
+  labels: jax.Array, shape: tuple[int, ...], num_classes: int
+) -> jax.Array:
+  """Labels as an array, or an error that says what was expected.
+
+  Args:
+    labels: integers of ``shape``, or floats of ``shape + (num_classes,)``.
+    shape: shape of the positions.
+    num_classes: size of the class axis.
+
+  Raises:
+    TypeError: floats where integers belong, or the other way round.
+    ValueError: any other shape.
+  """
+  labels = jnp.asarray(labels)
+  floating = jnp.issubdtype(labels.dtype, jnp.floating)
+  integral = jnp.issubdtype(labels.dtype, jnp.integer)
+  expected = (*shape, num_classes) if floating else shape
+  if (floating or integral) and labels.shape == expected:
+    return labels
+  wanted = (
+    f'expected integers {list(shape)} or a distribution '
+    f'{[*shape, num_classes]}, got {labels.dtype}{list(labels.shape)}'
+  )
+  wrong_type = labels.shape in (shape, (*shape, num_classes))
+  raise (TypeError if wrong_type else ValueError)(f'labels: {wanted}')
+
+
+def check_prior_shape(prior: jax.Array, num_classes: int) -> None:
+  """Raises ValueError unless the prior is ``[num_classes]``."""
+  if prior.shape != (num_classes,):
+    raise ValueError(
+      f'prior: expected [{num_classes}] for {num_classes} classes, '
+      f'got {list(prior.shape)}'
+    )
