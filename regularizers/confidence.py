@@ -222,7 +222,8 @@ def _ratio(gap: jax.Array, u: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.A
   """a·gap/u (0 where u is), and whether that is small enough for the series."""
   positive = u > 0
   x = jnp.where(positive, a * gap / jnp.where(positive, u, 1.0), 0.0)
-  x = jnp.minimum(x, float(np.finfo(x.dtype).max))  # of a subnormal u the ratio overflows
+  # Of a subnormal u the ratio overflows.
+  x = jnp.minimum(x, float(np.finfo(x.dtype).max))
   return x, jnp.abs(x) < _SMALL
 
 
