@@ -5,10 +5,15 @@ was interrupted. So what is restored is compared with the digest that was saved
 beside it, and the newest step that is whole is used.
 """
 
+import contextlib
+import gc
 import hashlib
 import pathlib
 import shutil
-from collections.abc import Callable
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -45,7 +50,8 @@ class Checkpoints:
       digest=ocp.args.JsonSave({'sha256': _digest(step, leaves)}),
     )
     try:
-      saved = self._manager.save(step, args=arguments)
+      with _one_error():
+        saved = self._manager.save(step, args=arguments)
     except Exception as error:  # orbax reports a full disk in many ways
       raise InputError(f'cannot save {self._path(step)}: {_reason(error)}') from error
     if not saved:
@@ -62,7 +68,8 @@ class Checkpoints:
     """
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
-        return self._restore(step, template)
+        with _one_error():
+          return self._restore(step, template)
       except Exception as error:  # damage shows in many ways, too
         say(f'{self._path(step)} is damaged, the one before is used: {_reason(error)}')
         self._put_aside(step)
@@ -123,6 +130,21 @@ def _digest(step: int, leaves: dict[str, Any]) -> str:
     digest.update(f'{name}{array.dtype.str}{np.shape(leaf)}'.encode())
     digest.update(array.data if array.size else b'')
   return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _one_error() -> Iterator[None]:
+  """One error, not also a traceback from each of orbax's threads and coroutines."""
+  hooks = sys.unraisablehook, threading.excepthook
+  sys.unraisablehook = threading.excepthook = lambda _: None
+  try:
+    yield
+  except Exception:
+    time.sleep(0.2)  # the other threads end, and
+    gc.collect()  # what nobody waits for any more goes
+    raise
+  finally:
+    sys.unraisablehook, threading.excepthook = hooks
 
 
 def _reason(error: Exception) -> str:

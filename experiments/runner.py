@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 
 import regularizers as reg
@@ -188,8 +188,8 @@ def _first(row: Row) -> Row:
 
 
 def _save(checkpoints: Checkpoints, step: int, state: State) -> None:
-  finite = jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), state.runs.params)
-  if not all(jax.tree.leaves(finite)):
+  leaves = jax.tree.leaves(jax.device_get(state.runs.params))
+  if not all(np.isfinite(leaf).all() for leaf in leaves):
     raise InputError(f'the parameters are not finite at step {step}')
   checkpoints.save(step, state)
 

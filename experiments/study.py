@@ -95,18 +95,20 @@ def run(study: Study) -> pathlib.Path:
     The directory of the runs.
   """
   config, workdir = study.config, pathlib.Path(study.config.workdir)
-  final = Stage(study, config, workdir, True, study.data(config, True))
   given = config.given()
   variants = {arm: arms.variants(arm, given, study.defaults) for arm in config.arms}
+  final = Stage(study, config, workdir, True, study.data(config, True))
   selection = _selection(study) if config.select else None
-  grids = {arm: _grid(study, arm) for arm in config.arms} if selection else {}
+  grids = _grids(study) if selection else {}
+  variants.update({arm: grid[:1] for arm, grid in grids.items()})  # until one is chosen
   total = _steps(final, variants) + (_steps(selection, grids) if selection else 0)
   with signals.noted() as received, Progress(total) as progress:
-    for arm in config.arms:
-      if selection and len(grids[arm]) > 1:
+    for arm, own in variants.items():
+      chosen = own
+      if selection and arm in grids:
         complete(_job(selection, arm, grids[arm]), 'validation', progress, received)
-        variants[arm] = [_chosen(selection, arm, grids[arm], progress)]
-      complete(_job(final, arm, variants[arm]), 'test', progress, received)
+        chosen = [_chosen(selection, arm, grids[arm], progress)]
+      complete(_job(final, arm, chosen), 'test', progress, received)
   _report(workdir)
   return workdir
 
@@ -177,10 +179,11 @@ def _setting(dataset: Dataset, num_steps: int) -> Setting:
   return Setting(reg.unigram_prior(labels, dataset.num_classes), num_steps)
 
 
-def _fingerprints(datasets: Mapping[int, Dataset]) -> str | list[str]:
-  """One for all seeds, or one a seed."""
-  fingerprints = [dataset.fingerprint for dataset in datasets.values()]
-  return fingerprints if len(set(fingerprints)) > 1 else fingerprints[0]
+def _fingerprints(datasets: Mapping[int, Dataset]) -> str | dict[str, str]:
+  """One for all seeds, or one by seed."""
+  by_seed = {str(seed): dataset.fingerprint for seed, dataset in datasets.items()}
+  first, *others = set(by_seed.values())
+  return by_seed if others else first
 
 
 def _decisive(
@@ -215,8 +218,12 @@ def _selection(study: Study) -> Stage:
   return Stage(study, shorter, directory, False, study.data(shorter, False))
 
 
-def _grid(study: Study, arm: str) -> list[Variant]:
-  return arms.variants(arm, {**study.grid, **study.config.given()}, study.defaults)
+def _grids(study: Study) -> dict[str, list[Variant]]:
+  """By arm, where there is something to choose."""
+  config = study.config
+  given = {**study.grid, **config.given()}
+  grids = {arm: arms.variants(arm, given, study.defaults) for arm in config.arms}
+  return {arm: grid for arm, grid in grids.items() if len(grid) > 1}
 
 
 def _chosen(
@@ -224,21 +231,19 @@ def _chosen(
 ) -> Variant:
   """The variant with the least validation error; of equals, the first."""
   errors = {}
-  rows = [row for row in records.read(stage.directory / arm / 'record.jsonl')[1:]]
-  for variant in variants:
-    own = [
-      row['error']
-      for row in rows
-      if row.get('final') and all(row[k] == v for k, v in variant.swept.items())
-    ]
-    errors[variant] = statistics.fmean(own)
-  best = min(errors, key=errors.__getitem__)
+  rows = records.read(stage.directory / arm / 'record.jsonl')
+  final = [row for row in rows if row.get('final')]
+  for index, variant in enumerate(variants):
+    own = [row for row in final if variant.swept.items() <= row.items()]
+    errors[index] = statistics.fmean(row['error'] for row in own)
+  index = min(errors, key=errors.__getitem__)
+  best = variants[index]
   text = ', '.join(f'{name} {value:g}' for name, value in best.swept.items())
-  progress.say(f'{arm}: {text} chosen, validation error {errors[best]:.2f} %')
+  progress.say(f'{arm}: {text} chosen, validation error {errors[index]:.2f} %')
   return dataclasses.replace(best, swept={})
 
 
 def _steps(stage: Stage, variants: Mapping[str, Sequence[Variant]]) -> int:
   """Steps of all runs."""
-  runs = sum(len(v) for v in variants.values() if stage.final or len(v) > 1)
-  return runs * len(stage.datasets) * stage.num_steps
+  runs = sum(map(len, variants.values())) * len(stage.datasets)
+  return runs * stage.num_steps

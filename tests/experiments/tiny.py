@@ -1,6 +1,11 @@
-"""A task that compiles in a moment, for the tests of the loop and its files."""
+"""A task that compiles in a moment, for the tests of the loop and its files.
+
+As a program it trains ``long_job`` in a directory: python tiny.py DIRECTORY
+"""
 
 import functools
+import pathlib
+import sys
 
 import jax
 import numpy as np
@@ -8,9 +13,11 @@ import optax
 from flax import nnx
 
 import regularizers as reg
-from experiments import runner
+from experiments import runner, study
 from experiments.datasets.dataset import Dataset
+from experiments.errors import InputError
 from experiments.models.mlp import MLP
+from experiments.progress import Progress
 from experiments.state import State, init_state, stack
 from experiments.task import Task, classification
 
@@ -27,7 +34,7 @@ def dataset(seed: int) -> Dataset:
     image = np.eye(CLASSES, FEATURES)[label] + 0.7 * noise
     return {'image': image.astype(np.float32), 'label': label}
 
-  sizes = {'train': 50, 'validation': 21, 'test': 34}
+  sizes = {'train': 50, 'validation': 34, 'test': 34}
   return Dataset('tiny', CLASSES, {name: split(n) for name, n in sizes.items()})
 
 
@@ -68,6 +75,25 @@ def job(directory, **changes) -> runner.Job:
   return runner.Job(**{**options, **changes})
 
 
+def long_job(directory) -> runner.Job:
+  """Long enough to be killed some times; has fifteen checkpoints."""
+  return job(
+    directory, num_steps=1500, log_every=20, eval_every=500, checkpoint_every=100
+  )
+
+
+def complete(own_job: runner.Job, received: tuple[int, ...] = ()) -> None:
+  with Progress(0) as progress:
+    study.complete(own_job, 'test', progress, received)
+
+
 def assert_same_bits(left, right) -> None:
   left, right = jax.device_get((left, right))
   jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+if __name__ == '__main__':
+  try:
+    complete(long_job(pathlib.Path(sys.argv[1])))
+  except InputError as error:
+    sys.exit(f'error: {error}')
