@@ -9,13 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import jax.numpy as jnp
+import optax
 import pytest
 import tiny
 
 from experiments import records
 from experiments.checkpoints import Checkpoints
+from experiments.errors import InputError
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 FILES = ('config.json', 'record.jsonl', 'predictions.npz')
@@ -110,6 +113,16 @@ def test_signals_save_and_exit(unbroken, tmp_path):
   assert contents(directory) == unbroken
 
 
+@pytest.fixture(scope='module', autouse=True)
+def _compiled_once(tmp_path_factory) -> Iterator[None]:
+  """The processes share what they compile."""
+  with pytest.MonkeyPatch.context() as patch:
+    cache = tmp_path_factory.mktemp('compiled')
+    patch.setenv('JAX_COMPILATION_CACHE_DIR', str(cache))
+    patch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+    yield
+
+
 def start(directory: pathlib.Path, *prefix: str) -> subprocess.Popen:
   """Trains `tiny.long_job` in a process of its own."""
   program = [sys.executable, str(ROOT / 'tests' / 'experiments' / 'tiny.py')]
@@ -151,6 +164,7 @@ def kill_in_a_save(process: subprocess.Popen, directory: pathlib.Path) -> None:
   raise AssertionError('ended without being caught in a save')
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_also_inside_a_save(tmp_path):
   unbroken, directory = tmp_path / 'unbroken', tmp_path / 'run'
   tiny.complete(tiny.long_job(unbroken))
@@ -176,7 +190,7 @@ def size_of(path: pathlib.Path) -> int:
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_saved(unbroken, tmp_path):
   directory = tmp_path / 'run'
-  process = start(directory, 'bash', '-c', 'ulimit -f 60; exec "$@"', 'bash')
+  process = start(directory, 'bash', '-c', 'ulimit -f 30; exec "$@"', 'bash')
   _, output = process.communicate()
   assert process.returncode == 1
   assert re.search(
@@ -190,3 +204,17 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_saved(unbroken, tmp_path):
   assert state is not None
   assert said == []
   assert records.read(directory / 'record.jsonl')[-1]['step'] >= int(state.step)
+
+
+def test_not_finite_names_step_seed_and_weight(tmp_path):
+  schedule = lambda count: jnp.where(count < 8, 0.1, 1e38)  # noqa: E731
+  job = tiny.job(
+    tmp_path / 'run',
+    optimizer=optax.sgd(schedule),
+    losses=tiny.penalties(0.1, 0.2, 0.3),
+    points=[{'weight': weight} for weight in (0.1, 0.2, 0.3)],
+  )
+  with pytest.raises(InputError, match=r'^run: .* step 10, seed 0, weight 0.1$'):
+    tiny.complete(job)
+  steps = {int(path.name) for path in (tmp_path / 'run' / 'checkpoints').iterdir()}
+  assert steps == {6}
