@@ -88,7 +88,7 @@ class Config:
 def launch(config_class: type[Config], run: Callable[[Any], object]) -> None:
   """Reads the flags and calls ``run``; an input error is one line and exit code 2."""
   _define(config_class, flags.FLAGS)
-  flags.FLAGS.set_default('verbosity', logging.FATAL)  # orbax tells all it does
+  logging.set_verbosity(logging.FATAL)  # orbax tells all it does; --verbosity wins
 
   def start(arguments: list[str]) -> None:
     try:
