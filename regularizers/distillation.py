@@ -32,11 +32,15 @@ class Matching(Value):
     if teacher is None:
       raise TypeError(f'{self.name} matches a teacher: call the loss with teacher=…')
     t = value_at(self.temperature, step, f'{self.name}: temperature')
-    if not (isinstance(t, (int, float)) and t == 1):
-      p = p.tempered(t)
-    log_q = teacher_log_probs(teacher, p, t)
-    divergence = _DIVERGENCES[self.kind](p, log_q)
-    return jnp.asarray(t**2, divergence.dtype) * divergence
+
+    def divergence(p: Distribution, teacher: Any) -> jax.Array:
+      if not (isinstance(t, (int, float)) and t == 1):
+        p = p.tempered(t)
+      return _DIVERGENCES[self.kind](p, teacher_log_probs(teacher, p, t))
+
+    # What is kept for the backward pass is the arguments, not their softmax.
+    value: jax.Array = jax.checkpoint(divergence, prevent_cse=False)(p, teacher)
+    return jnp.asarray(t**2, value.dtype) * value
 
   def __str__(self) -> str:
     form = _FORMS[self.kind]

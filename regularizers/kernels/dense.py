@@ -152,4 +152,9 @@ def weighted_centred(
     shift: ``[...]``.
   """
   weights = weights.reshape((1,) * (logits.ndim - weights.ndim) + weights.shape)
-  return _times(weights, logits - _apart(shift)[..., None]).sum(-1)
+
+  def total(weights: jax.Array, logits: jax.Array, shift: jax.Array) -> jax.Array:
+    return _times(weights, logits - _apart(shift)[..., None]).sum(-1)
+
+  out: jax.Array = jax.checkpoint(total, prevent_cse=False)(weights, logits, shift)
+  return out
