@@ -66,7 +66,9 @@ def check_labels(
   integral = jnp.issubdtype(labels.dtype, jnp.integer)
   expected = (*shape, num_classes) if floating else shape
   if (floating or integral) and labels.shape == expected:
-    return labels
+    # The number of classes may not fit a narrow type, and would wrap.
+    narrow = integral and labels.dtype.itemsize < 4
+    return labels.astype(jnp.int32) if narrow else labels
   wanted = (
     f'expected integers {list(shape)} or a distribution '
     f'{[*shape, num_classes]}, got {labels.dtype}{list(labels.shape)}'

@@ -202,20 +202,46 @@ class SkewDivergence(Value):
 def _skew(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> jax.Array:
   """A class's share of the divergence, both halves ≥ 0 and free of cancellation."""
   q = jnp.exp(log_p)
-  return _half(q, u, alpha) + _half(u, q, 1 - alpha)
+  log_ratio = log_p - jnp.log(u)
+  one = _half(q, u, alpha, 1 - alpha, log_ratio)
+  return one + _half(u, q, 1 - alpha, alpha, -log_ratio)
 
 
-def _half(p: jax.Array, u: jax.Array, a: jax.Array) -> jax.Array:
+def _half(
+  p: jax.Array, u: jax.Array, a: jax.Array, b: jax.Array, log_ratio: jax.Array
+) -> jax.Array:
   """u·h(x)/a with x = a(p − u)/u and h(x) = x − log(1 + x); summed: KL(u‖m)/a.
 
   With h(x) = x²·g(x) for small x it is x·(p − u)·g(x), which needs no division by
-  a; for larger x it is (p − u) − u·log(1 + x)/a. At u = 0 it is p.
+  a; for larger x it is (p − u) − u·log(m/u)/a. At u = 0 it is p, unless a is 0.
+
+  Args:
+    p: its share of m = b·u + a·p.
+    u: the other.
+    a: weight of p in m.
+    b: 1 − a, given apart: near a = 1 the difference has no digits left.
+    log_ratio: log(p/u), which outlives the underflow of p.
   """
   gap = p - u
   x, small = _ratio(gap, u, a)
   near = jnp.where(small, x, 0.0) * gap * _series(jnp.where(small, x, 0.0))
-  far = gap - u * jnp.log(1 + jnp.where(small, 1.0, x)) / jnp.where(small, 1.0, a)
-  return jnp.where(u > 0, jnp.where(small, near, far), p)
+  far = gap - u * _log_m(p, u, a, b, small, log_ratio) / jnp.where(small, 1.0, a)
+  limit = jnp.where(a == 0, 0.0, p)
+  return jnp.where(u > 0, jnp.where(small, near, far), limit)
+
+
+def _log_m(
+  p: jax.Array,
+  u: jax.Array,
+  a: jax.Array,
+  b: jax.Array,
+  small: jax.Array,
+  log_ratio: jax.Array,
+) -> jax.Array:
+  """log((b·u + a·p)/u) where it is not near 0."""
+  times, _ = _ratio(p, u, a)
+  log_m = jnp.log(jnp.where(small, 1.0, b + times))
+  return jnp.where((b == 0) & (u > 0), log_ratio, log_m)
 
 
 def _ratio(gap: jax.Array, u: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -245,7 +271,7 @@ def _skew_jvp(primals: Any, tangents: Any) -> Any:
   value = _skew(log_p, u, alpha)
   slope = jnp.zeros_like(value)
   if not isinstance(d_log_p, SymbolicZero):
-    slope = _slope(jnp.exp(log_p), u, 1 - alpha) * d_log_p
+    slope = _slope(log_p, u, alpha) * d_log_p
   if not all(isinstance(tangent, SymbolicZero) for tangent in rest):
     rest = [_zeros(t) if isinstance(t, SymbolicZero) else t for t in rest]
     by_parts = _skew.fun
@@ -261,13 +287,14 @@ def _zeros(tangent: Any) -> jax.Array:
   return jnp.zeros(tangent.aval.shape, tangent.aval.dtype)
 
 
-def _slope(q: jax.Array, u: jax.Array, b: jax.Array) -> jax.Array:
-  """−q·log(1 + y)/b with y = b(u − q)/q: the derivative by log p; b = 1 − α."""
-  gap = u - q
-  y, small = _ratio(gap, q, b)
+def _slope(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> jax.Array:
+  """−q·log(m/q)/(1 − α): the derivative by log p."""
+  q, b = jnp.exp(log_p), 1 - alpha
+  y, small = _ratio(u - q, q, b)
   near_y = jnp.where(small, y, 0.0)
-  near = gap * (1 - near_y * _series(near_y))
-  far = q * jnp.log(1 + jnp.where(small, 1.0, y)) / jnp.where(small, 1.0, b)
+  near = (u - q) * (1 - near_y * _series(near_y))
+  log_m = _log_m(u, q, b, alpha, small, jnp.log(u) - log_p)
+  far = q * log_m / jnp.where(small, 1.0, b)
   limit = jnp.where(b == 0, u, jnp.zeros_like(u))  # at q = 0
   return -jnp.where(q > 0, jnp.where(small, near, far), limit)
 

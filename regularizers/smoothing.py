@@ -9,6 +9,7 @@ import numpy as np
 
 from regularizers.base import AddPenalty, Loss, Transform, add_penalty, as_loss
 from regularizers.categorical import Categorical, Distribution
+from regularizers.checks import check_labels
 from regularizers.values import (
   ScalarOrSchedule,
   Value,
@@ -194,6 +195,7 @@ class LabelNoise(Loss):
     labels = jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
       raise TypeError(f'label_noise: expected integer labels, got {labels.dtype}')
+    labels = check_labels(labels, p.shape, p.num_classes)
     rate = value_at(self.rate, extra.get('step'), 'label_noise: rate')
     replace_key, draw_key, inner_key = jax.random.split(key, 3)
     noise = self._draw(draw_key, p, labels)

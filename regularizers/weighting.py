@@ -58,14 +58,15 @@ class ClassWeighted(Loss):
   weights: jax.Array
 
   def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
-    return self._of(p, labels) * self.loss.value(p, labels, **extra)
+    losses = self.loss.value(p, labels, **extra)
+    return self._of(p, labels).astype(losses.dtype) * losses
 
   def parts(
     self, p: Distribution, labels: jax.Array, **extra: Any
   ) -> dict[str, jax.Array]:
     weights = self._of(p, labels)
     parts = self.loss.parts(p, labels, **extra)
-    return {name: weights * part for name, part in parts.items()}
+    return {name: weights.astype(part.dtype) * part for name, part in parts.items()}
 
   def _of(self, p: Distribution, labels: jax.Array) -> jax.Array:
     if self.weights.shape != (p.num_classes,):

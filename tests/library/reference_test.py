@@ -59,6 +59,13 @@ def test_shift_invariance(case: transforms.Case):
   jax.tree.map(np.testing.assert_array_equal, here, there)
 
 
+def test_the_problem_has_both_sides_of_the_threshold():
+  """Well away from the kink, so that no difference steps over it."""
+  gap = oracles.entropy(Q.logits) - 1.0
+  assert gap[:2].min() > 0.1
+  assert gap[2:].max() < -0.1
+
+
 def test_gradient_oracle_agrees_with_differences():
   """The complex step itself, against plain central differences."""
   rows = transforms.BY_NAME['many'].rows(Q)

@@ -60,12 +60,14 @@ class Problem:
     return dataclasses.replace(self, **taken)
 
 
-def problem(num_rows: int = 4, num_classes: int = 5, seed: int = 0) -> Problem:
+def problem(num_rows: int = 4, num_classes: int = 5, seed: int = 3) -> Problem:
+  """A problem whose rows go from nearly uniform to peaked."""
   draw = np.random.default_rng(seed)
   shape = (num_rows, num_classes)
+  scale = np.linspace(0.5, 4.0, num_rows)[:, None]
   prior = draw.dirichlet(np.full(num_classes, 3.0))
   return Problem(
-    logits=draw.normal(0.0, 1.5, shape),
+    logits=scale * draw.normal(0.0, 1.0, shape),
     labels=draw.integers(0, num_classes, num_rows),
     prior=prior,
     class_weights=draw.uniform(0.5, 2.0, num_classes),
@@ -225,7 +227,7 @@ PENALTIES = {
   'confidence_penalty': Penalty(
     0.3, lambda q: reg.confidence_penalty(0.3), lambda q: -oracles.entropy(q.logits)
   ),
-  # At this threshold two rows of the problem are penalised and two are not.
+  # At this threshold some rows of a problem are penalised and some are not.
   'threshold': Penalty(
     0.3, lambda q: reg.confidence_penalty(0.3, 1.0), lambda q: missing_entropy(q, 1.0)
   ),

@@ -1,0 +1,100 @@
+"""Types of results, of labels and of what else a loss is given."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import transforms
+
+import regularizers as reg
+
+CE = reg.cross_entropy
+Q = transforms.problem()
+
+
+@transforms.select(lambda case: 'key' not in case.extras)
+def test_float32_stays_float32_where_float64_is_enabled(case: transforms.Case):
+  """A Python weight or a float64 prior widens nothing; float64 logits do."""
+  with jax.enable_x64(True):
+    call = case.call(Q, jnp.float32)
+    single = jax.eval_shape(call, jax.ShapeDtypeStruct(Q.logits.shape, jnp.float32))
+    double = jax.eval_shape(call, jax.ShapeDtypeStruct(Q.logits.shape, jnp.float64))
+  assert (single.dtype, double.dtype) == (jnp.float32, jnp.float64)
+
+
+@pytest.mark.parametrize('dtype', ['int8', 'uint8', 'int16', 'uint16', 'uint32'])
+def test_narrow_labels(dtype: str):
+  """V = 300 does not fit the narrow ones; no label wraps round to another class."""
+  logits = jnp.asarray(np.random.default_rng(0).normal(size=(3, 300)), jnp.float32)
+  labels = np.array([0, 5, 127])
+  loss = reg.chain(
+    reg.label_smoothing(0.1),
+    reg.class_weights(jnp.linspace(0.5, 2.0, 300)),
+    reg.label_noise(0.0),
+  )(CE)
+  key = jax.random.key(0)
+  got = loss(logits, jnp.asarray(labels.astype(dtype)), key=key)
+  np.testing.assert_array_equal(got, loss(logits, jnp.asarray(labels), key=key))
+
+
+@pytest.mark.parametrize('dtype', [jnp.bfloat16, jnp.float16])
+def test_a_short_teacher_is_divided_by_the_temperature_in_float32(dtype: Any):
+  teacher = jnp.asarray(Q.teacher, dtype)
+  loss = reg.distillation(1.0, 3.0)(CE)
+  logits, labels = jnp.asarray(Q.logits, jnp.float32), jnp.asarray(Q.labels)
+  got = loss(logits, labels, teacher=teacher)
+  expected = loss(logits, labels, teacher=teacher.astype(jnp.float32))
+  np.testing.assert_array_equal(got, expected)
+
+
+def test_teacher_may_be_a_distribution_or_offset_logits():
+  loss = reg.distillation(1.0, 1.5)(CE)
+  logits, labels = jnp.asarray(Q.logits, jnp.float32), jnp.asarray(Q.labels)
+  teacher = jnp.asarray(np.round(Q.teacher * 64) / 64, jnp.float32)
+  expected = loss(logits, labels, teacher=teacher)
+  for same in (reg.Categorical(teacher), teacher + 4096.0, teacher[None]):
+    got = loss(logits, labels, teacher=same)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_soft_labels_under_class_weights():
+  soft = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(5), 4), jnp.float32)
+  logits, weights = jnp.asarray(Q.logits, jnp.float32), jnp.asarray(Q.class_weights)
+  got = reg.class_weights(weights)(CE)(logits, soft)
+  expected = (np.asarray(soft) @ np.asarray(weights)) * CE(logits, soft)
+  np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+  """A loss with settings of its own, as an equinox module would be."""
+
+  factor: float
+
+  def __call__(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return self.factor * optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def test_any_callable_is_a_base():
+  logits, labels = jnp.asarray(Q.logits, jnp.float32), jnp.asarray(Q.labels)
+  loss = reg.confidence_penalty(0.5)(Scaled(2.0))
+  expected = 2 * CE(logits, labels) - 0.5 * reg.entropy(logits)
+  np.testing.assert_allclose(
+    jax.jit(loss)(logits, labels), expected, rtol=1e-6, atol=1e-6
+  )
+  assert str(loss) == 'Scaled(factor=2.0) + 0.5·(−H(p))'
+
+
+@transforms.each
+def test_terms_add_up_to_the_loss(case: transforms.Case):
+  logits, labels = jnp.asarray(Q.logits, jnp.float32), jnp.asarray(Q.labels)
+  loss, extra = case.loss(Q), case.extra(Q)
+  terms = reg.terms(loss)(logits, labels, **extra)
+  np.testing.assert_allclose(
+    sum(terms.values()), loss(logits, labels, **extra), rtol=1e-6, atol=1e-6
+  )
+  assert next(iter(terms)) == 'cross_entropy'

@@ -1,0 +1,166 @@
+"""Laws of chains, limits of the weights, and identities between the members."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+import transforms
+from hypothesis import given
+from hypothesis import strategies as st
+
+import regularizers as reg
+
+CE = reg.cross_entropy
+Q = transforms.problem()
+Z, Y, PRIOR = jnp.asarray(Q.logits), jnp.asarray(Q.labels), jnp.asarray(Q.prior)
+LS, CP, KL = (
+  reg.label_smoothing(0.1),
+  reg.confidence_penalty(0.3, threshold=1.0),
+  reg.forward_kl(0.2, PRIOR),
+)
+W = reg.class_weights(jnp.asarray(Q.class_weights))
+
+
+def close(a: jax.Array, b: jax.Array) -> None:
+  np.testing.assert_allclose(a, b, rtol=3e-6, atol=3e-7)
+
+
+def part(transform: reg.Loss, name: str) -> jax.Array:
+  return reg.terms(transform(CE))(Z, Y)[name]
+
+
+def test_chain_is_composition():
+  assert reg.chain(LS, CP)(CE) == CP(LS(CE))
+  assert (
+    reg.chain(reg.chain(LS, CP), W)(CE)(Z, Y).tolist() == W(CP(LS(CE)))(Z, Y).tolist()
+  )
+  assert reg.chain()(CE) == CE
+
+
+def test_penalties_commute():
+  expected = reg.chain(LS, CP, KL)(CE)(Z, Y)
+  for order in itertools.permutations((LS, CP, KL)):
+    close(reg.chain(*order)(CE)(Z, Y), expected)
+
+
+def test_class_weights_scale_what_is_inside():
+  weights = jnp.asarray(Q.class_weights)[Y]
+  penalty = reg.confidence_penalty(0.5)
+  inside, outside = reg.chain(penalty, W)(CE)(Z, Y), reg.chain(W, penalty)(CE)(Z, Y)
+  close(inside, weights * (CE(Z, Y) - 0.5 * reg.entropy(Z)))
+  close(outside, weights * CE(Z, Y) - 0.5 * reg.entropy(Z))
+  assert not np.allclose(inside, outside, rtol=1e-2)
+
+
+def test_label_noise_is_seen_by_what_stands_before_it():
+  noise, key = reg.label_noise(1.0), jax.random.key(2)
+  noisy = noise(lambda z, y: y * 1.0)(Z, Y, key=key).astype(int)
+  assert (noisy != Y).any()
+  close(reg.chain(LS, noise)(CE)(Z, Y, key=key), LS(CE)(Z, noisy))
+  # Put first, noise leaves the true labels to the penalty.
+  got = reg.chain(noise, LS)(CE)(Z, Y, key=key)
+  close(got, CE(Z, noisy) + (LS(CE)(Z, Y) - CE(Z, Y)))
+
+
+NOTHING = {
+  'label_smoothing': reg.label_smoothing(0.0),
+  'unigram_smoothing': reg.unigram_smoothing(0.0, PRIOR),
+  'confidence_penalty': reg.confidence_penalty(0.0),
+  'threshold 0': reg.confidence_penalty(1.0, threshold=0.0),
+  'generalized_entropy': reg.generalized_entropy(0.0, 0.5),
+  'z_loss': reg.z_loss(0.0),
+  'class_weights': reg.class_weights(jnp.ones(5)),
+}
+
+
+@pytest.mark.parametrize('name', NOTHING)
+def test_weight_zero_is_no_regularizer(name):
+  loss = NOTHING[name](CE)
+  for logits in (Z, Z.at[:, (Y[0] + 1) % 5].set(-1e9)):
+    np.testing.assert_array_equal(loss(logits, Y), CE(logits, Y))
+    gradients = [jax.grad(lambda z, f=f: f(z, Y).sum())(logits) for f in (loss, CE)]
+    np.testing.assert_array_equal(*gradients)
+
+
+def test_weight_zero_is_no_regularizer_at_an_impossible_class():
+  logits = Z.at[:, 0].set(-jnp.inf)
+  for make in (reg.label_smoothing, lambda e: reg.unigram_smoothing(e, PRIOR)):
+    np.testing.assert_array_equal(make(0.0)(CE)(logits, Y), CE(logits, Y))
+
+
+def test_identities():
+  entropy, log_v = reg.entropy(Z), np.log(5)
+  smooth = reg.terms(reg.label_smoothing(1.0)(CE))(Z, Y)['label_smoothing']
+  close(part(reg.reverse_kl(1.0), 'reverse_kl'), log_v - entropy)
+  close(part(reg.forward_kl(1.0), 'forward_kl'), smooth + CE(Z, Y) - log_v)
+  close(part(reg.confidence_penalty(1.0), 'confidence_penalty'), -entropy)
+  close(reg.label_smoothing(1.0)(CE)(Z, Y), CE(Z, jnp.full(Z.shape, 0.2)))
+  high = part(reg.confidence_penalty(1.0, threshold=9.0), 'confidence_penalty')
+  close(high, 9.0 - entropy)
+  exclusive = reg.label_smoothing(0.1, exclude_target=True)(CE)(Z, Y)
+  close(exclusive, reg.label_smoothing(0.1 * 5 / 4)(CE)(Z, Y))
+  uniform = jnp.full(5, 0.2)
+  close(reg.unigram_smoothing(0.1, uniform)(CE)(Z, Y), LS(CE)(Z, Y))
+  close(part(reg.reverse_kl(1.0, uniform), 'reverse_kl'), log_v - entropy)
+  same = reg.terms(reg.distillation(1.0, 3.0)(CE))(Z, Y, teacher=Z)['distillation']
+  np.testing.assert_allclose(same, 0, atol=1e-5)
+
+
+def test_threshold_has_no_gradient_where_it_is_met():
+  entropy = reg.entropy(Z)
+  hinge = reg.confidence_penalty(1.0, threshold=entropy[0])(CE)
+  at_kink = jax.grad(lambda z: hinge(z, Y)[0])(Z)
+  np.testing.assert_array_equal(at_kink, jax.grad(lambda z: CE(z, Y)[0])(Z))
+
+
+@pytest.mark.parametrize('alpha', [0.0, 1e-8, 1e-4, 0.5, 1 - 1e-4, 1.0])
+@pytest.mark.parametrize('scale', [1e-3, 1.0, 30.0], ids=['flat', 'plain', 'peaked'])
+@pytest.mark.parametrize('prior', [False, True], ids=['u', 'prior'])
+def test_generalized_entropy_in_float32(alpha, scale, prior):
+  draw = np.random.default_rng(4)
+  logits = np.float32(scale * draw.normal(size=(3, 50)))
+  given = np.float32(draw.dirichlet(np.ones(50))) if prior else None
+  u = np.full(50, 1 / 50) if given is None else given.astype(np.float64)
+  a = float(np.float32(alpha))
+  loss = reg.generalized_entropy(1.0, alpha, given)(CE)
+  labels = jnp.zeros(3, int)
+  got = reg.terms(loss)(jnp.asarray(logits), labels)['generalized_entropy']
+  expected = skew_by_halves(logits.astype(np.float64), u, a)
+  np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+def skew_by_halves(logits: np.ndarray, u: np.ndarray, a: float) -> np.ndarray:
+  """KL(u‖m)/α + KL(p‖m)/(1 − α) in long double, whose rounding α = 1e-8 bears."""
+  log_p = oracles.log_softmax(logits).astype(np.longdouble)
+  p, u, a = np.exp(log_p), u.astype(np.longdouble), np.longdouble(a)
+  if a == 0:
+    return (p * (log_p - np.log(u))).sum(-1).astype(float)
+  if a == 1:
+    return (u * (np.log(u) - log_p)).sum(-1).astype(float)
+  to_u = np.log1p(a * (p - u) / u)
+  to_p = to_u + np.log(u) - log_p
+  first = (
+    ((p - u) - u * to_u / a).sum(-1)
+    if a > 1e-6
+    else 0.5 * a * ((p - u) ** 2 / u).sum(-1)
+  )
+  return (first - (p * to_p).sum(-1) / (1 - a)).astype(float)
+
+
+@given(st.data())
+def test_shapes(data):
+  rank = data.draw(st.integers(0, 3))
+  shape = tuple(data.draw(st.integers(0, 3)) for _ in range(rank))
+  classes = data.draw(st.integers(1, 4))
+  draw = np.random.default_rng(data.draw(st.integers(0, 9)))
+  logits = jnp.asarray(draw.normal(size=(*shape, classes)), jnp.float32)
+  labels = jnp.asarray(draw.integers(0, classes, shape))
+  prior = jnp.asarray(draw.dirichlet(np.ones(classes)), jnp.float32)
+  loss = reg.chain(LS, CP, reg.unigram_smoothing(0.2, prior), reg.reverse_kl(0.1))(CE)
+  losses = loss(logits, labels)
+  assert losses.shape == shape
+  flat = loss(logits.reshape(-1, classes), labels.reshape(-1))
+  np.testing.assert_allclose(losses.reshape(-1), flat, rtol=1e-5, atol=1e-6)
