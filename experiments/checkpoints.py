@@ -136,7 +136,7 @@ def _digest(step: int, leaves: dict[str, Any]) -> str:
 def _one_error() -> Iterator[None]:
   """One error, not also a traceback from each of orbax's threads and coroutines."""
   hooks = sys.unraisablehook, threading.excepthook
-  sys.unraisablehook = threading.excepthook = lambda _: None
+  sys.unraisablehook = threading.excepthook = _ignore
   try:
     yield
   except Exception:
@@ -145,6 +145,10 @@ def _one_error() -> Iterator[None]:
     raise
   finally:
     sys.unraisablehook, threading.excepthook = hooks
+
+
+def _ignore(_: Any) -> None:
+  pass
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,9 @@ from absl import app, flags, logging
 
 from experiments.errors import InputError
 
+# Fields that hold values of regularizers.
+VALUE_NAMES = ('epsilon', 'weight', 'threshold', 'alpha', 'rate')
+
 Check = tuple[str, Callable[[Any], bool]]
 
 positive: Check = ('a number above 0', lambda value: 0 < value < math.inf)
@@ -81,8 +84,7 @@ class Config:
 
   def given(self) -> dict[str, tuple[float, ...]]:
     """The values of regularizers that the user set."""
-    names = ('epsilon', 'weight', 'threshold', 'alpha', 'rate')
-    return {name: getattr(self, name) for name in names if getattr(self, name)}
+    return {name: getattr(self, name) for name in VALUE_NAMES if getattr(self, name)}
 
 
 def launch(config_class: type[Config], run: Callable[[Any], object]) -> None:

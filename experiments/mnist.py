@@ -3,7 +3,13 @@
   python -m experiments.mnist
 
 trains baseline, dropout, label smoothing and the confidence penalty on 200 of
-scikit-learn's digits.
+scikit-learn's digits, five seeds side by side: 82 s on two cores. Test error in %:
+6.06 ± 0.39, 5.83 ± 0.33, 5.44 ± 0.31 and 5.11 ± 0.49; the differences are undecided.
+Epsilon 0.1 and weight 1 are fixed defaults; --select chooses them on validation.
+
+  python -m experiments.mnist --dataset=mnist --data_dir=DIR --select
+
+is the paper's protocol; results/mnist/ holds what it gave at a short budget.
 """
 
 import dataclasses
@@ -128,9 +134,12 @@ def data(config: Config, final: bool) -> dict[int, Dataset]:
 
 def of_arm(config: Config, arm: str) -> Config:
   """Without dropout, or with the learning rate that goes with it."""
-  if 'dropout' not in arms.parts(arm):
-    return dataclasses.replace(config, dropout=0.0)
-  return dataclasses.replace(config, learning_rate=config.dropout_learning_rate)
+  if 'dropout' in arms.parts(arm):
+    changes: dict[str, Any] = {'learning_rate': config.dropout_learning_rate}
+  else:
+    changes = {'dropout': 0.0}
+  changes['dropout_learning_rate'] = None  # it has done its duty
+  return dataclasses.replace(config, **changes)
 
 
 def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:

@@ -18,6 +18,7 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -172,6 +173,15 @@ def _train(
       progress.say(f'stopped at step {step}; the same command goes on from there')
       raise SystemExit(signals.exit_code(received[0]))
   return state
+
+
+def finish(job: Job, rows: Sequence[Row]) -> None:
+  """Writes the final rows, and leaves the newest checkpoint alone."""
+  append(job, rows, final=True)
+  directory = job.directory / 'checkpoints'
+  steps = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
+  for step in sorted(steps)[:-1]:
+    shutil.rmtree(directory / str(step), ignore_errors=True)
 
 
 def append(job: Job, rows: Sequence[Row], **more: Any) -> None:

@@ -19,7 +19,7 @@ import optax
 import regularizers as reg
 from experiments import arms, records, runner, signals
 from experiments.arms import Setting, Variant
-from experiments.config import Config
+from experiments.config import VALUE_NAMES, Config
 from experiments.datasets import batching
 from experiments.datasets.dataset import Dataset
 from experiments.evaluate import evaluate, predict
@@ -27,10 +27,10 @@ from experiments.progress import Progress
 from experiments.state import stack
 from experiments.task import Task
 
-# Fields that do not decide what becomes of one arm.
+# Fields that do not decide what becomes of one arm; values do, where it takes them.
 _UNDECISIVE = {
   *('workdir', 'data_dir', 'arms', 'checkpoint_every'),
-  *('select', 'select_seeds', 'select_epochs'),
+  *('select', 'select_seeds', 'select_epochs', *VALUE_NAMES),
 }
 
 
@@ -140,7 +140,7 @@ def complete(
       path = job.directory / 'predictions.npz'
       records.write_arrays(path, probabilities=probabilities, labels=labels)
     rows = evaluate(job.task, stack(job.losses), state, split)
-    runner.append(job, rows, final=True)
+    runner.finish(job, rows)
 
 
 def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
@@ -152,7 +152,7 @@ def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
   losses = [arms.make_loss(arm, v.values, settings[seed]) for v, seed in runs]
   return runner.Job(
     directory=stage.directory / arm,
-    config=_decisive(config, arm, variants, num_steps),
+    config={'experiment': study.name, **_decisive(config, arm, variants, num_steps)},
     about={
       'experiment': study.name,
       'dataset': config.dataset,
@@ -192,13 +192,11 @@ def _decisive(
   """What decides the outcome of an arm: where it differs, another arm was trained."""
   fields = dataclasses.asdict(config)
   decisive = {name: fields[name] for name in fields if name not in _UNDECISIVE}
-  for name in config.given():
-    del decisive[name]
   for name in arms.value_names(arm):
     values = [
-      v
+      value
       for variant in variants
-      for key, v in variant.values.items()
+      for key, value in variant.values.items()
       if key.endswith(f'.{name}')
     ]
     decisive[name] = list(dict.fromkeys(values))

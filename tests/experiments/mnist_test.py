@@ -111,6 +111,13 @@ def test_another_configuration_names_what_differs(default, changes, message):
   assert files(pathlib.Path(default.workdir)) == before
 
 
+def test_values_of_other_arms_do_not_matter(default):
+  before = files(pathlib.Path(default.workdir))
+  changes = {'arms': ('baseline', 'dropout'), 'epsilon': (0.2,), 'weight': (1.0, 2.0)}
+  mnist.run(dataclasses.replace(default, **changes, checkpoint_every=1))
+  assert files(pathlib.Path(default.workdir)) == before
+
+
 def test_other_data_is_not_mixed_in(default, monkeypatch):
   load = mnist.digits.load
   monkeypatch.setattr(mnist.digits, 'load', lambda n, noise, seed: load(n, 0.1, seed))

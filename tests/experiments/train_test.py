@@ -135,7 +135,9 @@ def test_evaluation_is_that_of_the_whole_split(monkeypatch):
   logits = predict(tiny.TASK, state, 'test')
   assert logits.shape == (3, 34, tiny.CLASSES)
   monkeypatch.setattr(task, 'EVAL_BATCH_SIZE', 10)  # the last batch is padded
-  np.testing.assert_allclose(predict(tiny.TASK, state, 'test'), logits, rtol=1e-5)
+  np.testing.assert_allclose(
+    predict(tiny.TASK, state, 'test'), logits, rtol=1e-5, atol=1e-6
+  )
   parts = evaluate(tiny.TASK, stack(LOSSES), state, 'test')
   for seed in tiny.SEEDS:
     labels = tiny.dataset(seed).splits['test']['label']
