@@ -357,11 +357,13 @@ def test_mnist_is_downloaded_once_and_equals_the_files(monkeypatch, tmp_path, tf
 
   handler = functools.partial(Handler, directory=str(served))
   with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-    threading.Thread(target=server.serve_forever).start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f'http://127.0.0.1:{server.server_port}/'
     monkeypatch.setattr(tfds.image_classification.MNIST, 'URL', url)
-    downloaded = mnist.load(merge_validation=True)
-    server.shutdown()
+    try:
+      downloaded = mnist.load(merge_validation=True)
+    finally:
+      server.shutdown()  # else a failure would never end
   assert downloaded.fingerprint == mnist.load(str(served), True).fingerprint
   assert len(requested) == 5  # one asks whether there is a network
   again = mnist.load(merge_validation=True)  # the server is gone
