@@ -19,10 +19,22 @@ class Value:
   A field that holds a number, an array or another `Value` is a child of the
   pytree; a schedule, a function, a string, a bool or None is static. So weights
   can be traced, mapped over and changed without a new compilation.
+
+  Two are equal if their fields are, arrays only if they are the same object: so
+  each can be hashed, which `jax.jit` asks of the function it is given.
   """
+
+  def __eq__(self, other: object) -> bool:
+    return type(self) is type(other) and _compared(self) == _compared(other)
+
+  def __hash__(self) -> int:
+    return hash((type(self), _compared(self)))
 
   def __init_subclass__(cls, **kwargs: Any) -> None:
     super().__init_subclass__(**kwargs)
+    # Said of every class, so that `dataclass` makes no other.
+    for name in ('__eq__', '__hash__'):
+      setattr(cls, name, cls.__dict__.get(name) or getattr(Value, name))
     jax.tree_util.register_pytree_with_keys(
       cls, _flatten_with_keys, _unflattener(cls), _flatten
     )
@@ -30,6 +42,13 @@ class Value:
 
 def _fields(value: Any) -> tuple[tuple[str, Any], ...]:
   return tuple((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+
+
+def _compared(value: Any) -> tuple[Any, ...]:
+  return tuple(
+    ('array', id(field)) if isinstance(field, (np.ndarray, jax.Array)) else field
+    for _, field in _fields(value)
+  )
 
 
 def _is_static(field: Any) -> bool:
