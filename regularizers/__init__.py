@@ -32,6 +32,7 @@ from regularizers.confidence import generalized_entropy as generalized_entropy
 from regularizers.confidence import reverse_kl as reverse_kl
 from regularizers.distillation import codistillation as codistillation
 from regularizers.distillation import distillation as distillation
+from regularizers.linear import LinearCategorical as LinearCategorical
 from regularizers.reductions import masked_mean as masked_mean
 from regularizers.reductions import masked_sum as masked_sum
 from regularizers.smoothing import label_noise as label_noise
@@ -46,6 +47,7 @@ __version__ = '0.1.0'
 __all__ = [
   'Categorical',
   'Distribution',
+  'LinearCategorical',
   'Loss',
   'add_penalty',
   'bernoulli',

@@ -54,7 +54,7 @@ class Distribution(Protocol):
   def tempered(self, temperature: Any) -> 'Distribution':
     """The distribution of ``logits / temperature``, its log-normaliser apart."""
 
-  def sum(self, phi: Callable[..., jax.Array], *class_arrays: jax.Array) -> jax.Array:
+  def sum(self, phi: Callable[..., jax.Array], *class_arrays: Any) -> jax.Array:
     """Σ_k phi(log p_k, …), ``[...]``."""
 
 
@@ -220,12 +220,13 @@ class Categorical:
     # Centred first: z/T of large logits would round away what tells them apart.
     return Categorical((self.logits - self._shift[..., None]) / temperature, self.where)
 
-  def sum(self, phi: Callable[..., jax.Array], *class_arrays: jax.Array) -> jax.Array:
+  def sum(self, phi: Callable[..., jax.Array], *class_arrays: Any) -> jax.Array:
     """Σ_k phi(log p_k, a_k, b_k, …): what any penalty can be written with.
 
     Args:
       phi: elementwise function of log p and of the class arrays.
-      *class_arrays: broadcastable to ``[..., V]``.
+      *class_arrays: broadcastable to ``[..., V]``; or a distribution, which stands
+        for its log-probabilities.
 
     Returns:
       ``[...]``. Masked classes are left out. Nothing of size ``[..., V]`` is kept
@@ -250,8 +251,13 @@ class Categorical:
 
     lean: Callable[..., jax.Array] = jax.checkpoint(row_sum, prevent_cse=False)
     rank = self._scores.ndim
-    arrays = [aligned(jnp.asarray(a), rank) for a in class_arrays]
+    arrays = [aligned(_class_array(a), rank) for a in class_arrays]
     return lean(self._scores, self._shift, self._log_sum, *arrays)
+
+
+def _class_array(array: Any) -> jax.Array:
+  log_probs = getattr(array, 'log_probs', None)
+  return jnp.asarray(array) if log_probs is None else log_probs()
 
 
 _LEAVES = ('logits', 'where', '_scores', '_shift', '_log_sum')
@@ -319,7 +325,7 @@ def kl_divergence(p: Any, q: Any) -> jax.Array:
 
   Args:
     p: logits ``[..., V]`` or a distribution.
-    q: logits ``[..., V]`` or a `Categorical`.
+    q: logits ``[..., V]`` or a distribution.
 
   Returns:
     ``[...]``; +inf where p gives probability to a class that q does not.
@@ -330,8 +336,7 @@ def kl_divergence(p: Any, q: Any) -> jax.Array:
     >>> print(kl_divergence(p, q).round(4))
     0.1438
   """
-  log_q = as_distribution(q, name='q').log_probs()  # type: ignore[attr-defined]
-  return as_distribution(p, name='p').sum(relative, log_q)
+  return as_distribution(p, name='p').sum(relative, as_distribution(q, name='q'))
 
 
 def relative(log_p: jax.Array, log_q: jax.Array) -> jax.Array:

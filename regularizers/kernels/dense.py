@@ -121,7 +121,7 @@ def mean_centred(logits: jax.Array, shift: jax.Array) -> jax.Array:
 
 
 @jax.custom_jvp
-def _times(weights: jax.Array, values: jax.Array) -> jax.Array:
+def times(weights: jax.Array, values: jax.Array) -> jax.Array:
   """Product with 0·(−inf) = 0, also where the zero is differentiated."""
   return jnp.where(weights == 0, 0.0, weights * values)
 
@@ -135,10 +135,10 @@ def _times_jvp(primals: Any, tangents: Any) -> Any:
   if not isinstance(d_weights, SymbolicZero):
     impossible = (weights == 0) & jnp.isneginf(values)
     out += d_weights * jnp.where(impossible, 0.0, values)
-  return _times(weights, values), out
+  return times(weights, values), out
 
 
-_times.defjvp(_times_jvp, symbolic_zeros=True)
+times.defjvp(_times_jvp, symbolic_zeros=True)
 
 
 def weighted_centred(
@@ -154,7 +154,7 @@ def weighted_centred(
   weights = weights.reshape((1,) * (logits.ndim - weights.ndim) + weights.shape)
 
   def total(weights: jax.Array, logits: jax.Array, shift: jax.Array) -> jax.Array:
-    return _times(weights, logits - _apart(shift)[..., None]).sum(-1)
+    return times(weights, logits - _apart(shift)[..., None]).sum(-1)
 
   out: jax.Array = jax.checkpoint(total, prevent_cse=False)(weights, logits, shift)
   return out

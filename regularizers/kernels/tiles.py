@@ -1,0 +1,201 @@
+"""Row statistics of logits that are never built: a scan over tiles of classes.
+
+A tile is a slice of the class axis, ``logits[:, start:start + size]``, computed from
+hidden states and kernel when it is needed and thrown away. The last tile ends at the
+last class and may overlap its neighbour; `Tile.fresh` tells which classes are new.
+The derivative rules are scans over tiles themselves and compute the logits again, so
+nothing but the inputs and O(rows) numbers is kept between forward and backward. JAX
+transposes a slice inside a scan to an addition in place, hence no second gradient of
+the kernel's size either.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from regularizers.kernels.dense import _apart, _lowest, _reciprocal_sum
+
+_TILES = 64
+_SMALL = 2**16
+
+
+def tile_size(num_rows: int, num_classes: int) -> int:
+  """Classes a tile: a 64th of them, more where that would be a tiny product.
+
+  Args:
+    num_rows: positions, all of them in every tile.
+    num_classes: ``V``.
+
+  Returns:
+    A multiple of 8 (or ``V``), a divisor of ``V`` if one is near: then no class is
+    computed twice.
+  """
+  wanted = max(num_classes // _TILES, _SMALL // max(num_rows, 1), 8)
+  if wanted >= num_classes:
+    return num_classes
+  near = range(8 * (wanted // 8), wanted // 2, -8)
+  even = [size for size in near if num_classes % size == 0]
+  return even[0] if even else 8 * (wanted // 8)
+
+
+class Tile(NamedTuple):
+  """A slice of the class axis.
+
+  Attributes:
+    start: index of its first class, a traced integer.
+    fresh: ``[1, size]`` booleans, False for classes of the tile before; None if all
+      tiles are disjoint.
+  """
+
+  start: jax.Array
+  fresh: jax.Array | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+  """How a class axis is cut."""
+
+  num_classes: int
+  size: int
+
+  def __len__(self) -> int:
+    return -(-self.num_classes // self.size)
+
+  def tile(self, index: jax.Array) -> Tile:
+    """The tile of an index."""
+    if self.num_classes % self.size == 0:
+      return Tile(index * self.size, None)
+    start = jnp.minimum(index * self.size, self.num_classes - self.size)
+    fresh = start + jnp.arange(self.size) >= index * self.size
+    return Tile(start, fresh[None])
+
+  def cut(self, array: jax.Array, tile: Tile) -> jax.Array:
+    """The tile's part of an array ``[..., V]``; one of a last axis 1 as it is."""
+    if array.shape[-1] != self.num_classes:
+      return array
+    return jax.lax.dynamic_slice_in_dim(array, tile.start, self.size, array.ndim - 1)
+
+  def scan(self, body: Callable[[Any, Tile], Any], init: Any) -> Any:
+    """Folds ``carry = body(carry, tile)`` over the tiles."""
+    indices = jnp.arange(len(self))
+    if len(self) == 1:
+      return body(init, self.tile(indices[0]))
+    lean = jax.checkpoint(body, prevent_cse=False)
+    carry, _ = jax.lax.scan(lambda c, i: (lean(c, self.tile(i)), None), init, indices)
+    return carry
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def product(hidden: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
+  """``hidden @ kernel`` of operands of a dtype, summed in float32 or wider.
+
+  Args:
+    hidden: ``[N, D]`` in the dtype of the sum, in which its gradient is summed too.
+    kernel: ``[D, K]``.
+    dtype: what both operands are rounded to; it loses nothing of either.
+  """
+  return _dot(hidden.astype(dtype), kernel.astype(dtype), hidden.dtype)
+
+
+@product.defjvp
+def _product_jvp(dtype: Any, primals: Any, tangents: Any) -> Any:
+  (hidden, kernel), (d_hidden, d_kernel) = primals, tangents
+  wide = hidden.dtype
+  out = _dot(d_hidden, kernel.astype(wide), wide)
+  return product(hidden, kernel, dtype), out + _dot(hidden, d_kernel.astype(wide), wide)
+
+
+def _dot(a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:
+  return jnp.matmul(a, b, preferred_element_type=dtype)
+
+
+Logits = Callable[[Any, jax.Array | None, Tile], jax.Array]
+"""``logits(inputs, where, tile) -> [N, size]``, −inf for classes that do not count."""
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def statistics(
+  logits: Logits,
+  tiling: Tiling,
+  like: jax.ShapeDtypeStruct,
+  inputs: Any,
+  where: jax.Array | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Shift, log-sum and entropy of every row in one pass over the tiles.
+
+  Args:
+    logits: computes a tile.
+    tiling: how the classes are cut.
+    like: shape ``[N]`` and dtype of the results.
+    inputs: what the logits are computed from, a pytree of floating arrays.
+    where: mask of classes, ``[1, V]`` or ``[N, V]``.
+
+  Returns:
+    ``(shift, log_sum, entropy)``, each ``[N]``: the largest logit (a constant to the
+    derivative), log Σ exp(z − shift), and −Σ p log p in nats (0 for a row without a
+    possible class).
+  """
+  lowest = _lowest(like.dtype)
+
+  def body(carry: Any, tile: Tile) -> Any:
+    shift, total, weighted = carry
+    z = logits(inputs, where, tile)
+    top = jnp.maximum(shift, z.max(-1))
+    weights = jnp.exp(z - top[:, None])
+    sums = weights.sum(-1)
+    # Each reduction with an operand of its own; see kernels/dense.py.
+    centred = jnp.maximum(z - _apart(top, sums)[:, None], lowest)
+    products = (weights * centred).sum(-1)
+    scale = jnp.exp(shift - top)
+    # Before the first finite logit total is 0, and the difference as large as can be.
+    moved = jnp.where(total > 0, (shift - top) * total, 0.0)
+    return top, total * scale + sums, scale * (weighted + moved) + products
+
+  zeros = jnp.zeros(like.shape, like.dtype)
+  start = (jnp.full(like.shape, lowest, like.dtype), zeros, zeros)
+  shift, total, weighted = tiling.scan(body, start)
+  log_sum = jnp.log(total)
+  entropy = log_sum - weighted * _reciprocal_sum(log_sum)
+  return shift, log_sum, jnp.where(total > 0, entropy, 0.0)
+
+
+@statistics.defjvp
+def _statistics_jvp(
+  logits: Logits,
+  tiling: Tiling,
+  like: jax.ShapeDtypeStruct,
+  primals: Any,
+  tangents: Any,
+) -> Any:
+  (inputs, where), (d_inputs, _) = primals, tangents
+  shift, log_sum, entropy = statistics(logits, tiling, like, inputs, where)
+
+  def rule(
+    d_inputs: Any,
+    inputs: Any,
+    shift: jax.Array,
+    log_sum: jax.Array,
+    entropy: jax.Array,
+  ) -> tuple[jax.Array, jax.Array]:
+    offset = jnp.where(jnp.isneginf(log_sum), 0.0, entropy - log_sum)[:, None]
+
+    def body(carry: Any, tile: Tile) -> Any:
+      z, dz = jax.jvp(lambda i: logits(i, where, tile), (inputs,), (d_inputs,))
+      weights = jnp.exp(z - shift[:, None])
+      centred = jnp.maximum(z - shift[:, None], _lowest(z.dtype))
+      slope = weights * (offset + centred)
+      return carry[0] + (weights * dz).sum(-1), carry[1] - (slope * dz).sum(-1)
+
+    zeros = jnp.zeros_like(shift)
+    sums = tiling.scan(body, (zeros, zeros))
+    scale = _reciprocal_sum(log_sum)
+    return sums[0] * scale, sums[1] * scale
+
+  lean = jax.checkpoint(rule, prevent_cse=False)
+  d_log_sum, d_entropy = lean(d_inputs, inputs, shift, log_sum, entropy)
+  out = (shift, log_sum, entropy)
+  return out, (jnp.zeros_like(shift), d_log_sum, d_entropy)

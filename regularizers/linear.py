@@ -1,0 +1,376 @@
+"""The distribution of logits ``hidden @ kernel + bias`` that are never built."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from regularizers.categorical import Categorical, Distribution
+from regularizers.checks import aligned, as_where, check_labels, check_prior_shape
+from regularizers.kernels import dense, tiles
+from regularizers.kernels.tiles import Tile, Tiling
+from regularizers.values import check_number
+
+
+@dataclasses.dataclass(frozen=True)
+class _Logits:
+  """Computes a tile of logits; static, so that derivative rules can be keyed on it."""
+
+  tiling: Tiling
+  dtype: Any
+
+  def __call__(
+    self, inputs: dict[str, Any], where: jax.Array | None, tile: Tile
+  ) -> jax.Array:
+    kernel = self.tiling.cut(inputs['kernel'], tile)
+    z = tiles.product(inputs['hidden'], kernel, self.dtype)
+    if inputs['bias'] is not None:
+      z = z + self.tiling.cut(inputs['bias'], tile)[None].astype(z.dtype)
+    z = _finish(z, inputs)
+    # After the cap, which would turn −inf into −cap.
+    for mask in (tile.fresh, None if where is None else self.tiling.cut(where, tile)):
+      z = z if mask is None else jnp.where(mask, z, -jnp.inf)
+    return z
+
+
+def _finish(z: jax.Array, inputs: dict[str, Any]) -> jax.Array:
+  """What comes after the affine map: soft cap, then temperature."""
+  if inputs['softcap'] is not None:
+    z = inputs['softcap'] * jnp.tanh(z / inputs['softcap'])
+  return z if inputs['temperature'] is None else z / inputs['temperature']
+
+
+@jax.tree_util.register_pytree_node_class
+class LinearCategorical:
+  """Distribution over classes with logits ``hidden @ kernel + bias``; a frozen pytree.
+
+  The logits are computed a slice of classes at a time and thrown away, forward and
+  backward: memory beyond inputs and gradients is a small part of the ``[..., V]``
+  logits, for one more product of hidden and kernel (8·rows·D·V floating-point
+  operations for value and gradient, against 6). A step of training that wants one
+  number needs no more than 6: see `linear_loss`.
+
+  Every loss and penalty of the package works on it, and so do your own, written on
+  `sum` and its special cases. Forward and reverse mode, higher derivatives, ``jit``
+  and ``vmap`` work. Products of bfloat16 inputs are summed in float32, in both
+  passes; gradients come in the dtypes of the inputs.
+
+  Args:
+    hidden: ``[..., D]``, floating.
+    kernel: ``[D, V]``, floating.
+    bias: ``[V]``, floating, or None.
+    softcap: c > 0; logits become c·tanh(logits / c). Default: none.
+    where: booleans broadcastable to ``[..., V]``, as in `Categorical`.
+    chunk_size: classes a slice; default: from the shapes.
+
+  Raises:
+    TypeError: an input that is not floating.
+    ValueError: shapes that do not match; a soft cap or chunk size that is not > 0.
+
+  Example:
+    >>> import jax.numpy as jnp, regularizers as reg
+    >>> hidden, kernel = jnp.ones((3, 2)), jnp.zeros((2, 1000))
+    >>> loss = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.1))(
+    ...   reg.cross_entropy
+    ... )
+    >>> print(loss(reg.LinearCategorical(hidden, kernel), jnp.array([0, 1, 2])))
+    [6.2169795 6.2169795 6.2169795]
+  """
+
+  where: jax.Array | None
+  _inputs: dict[str, Any]
+  _statistics: tuple[jax.Array, jax.Array, jax.Array]
+  _shape: tuple[int, ...]
+  _logits: _Logits
+
+  def __init__(
+    self,
+    hidden: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None = None,
+    softcap: float | jax.Array | None = None,
+    *,
+    where: jax.Array | None = None,
+    chunk_size: int | None = None,
+  ):
+    hidden, kernel, bias = check_linear(hidden, kernel, bias, softcap)
+    dtype = jnp.result_type(hidden.dtype, kernel.dtype)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    shape, num_classes = hidden.shape[:-1], kernel.shape[1]
+    rows = math.prod(shape)
+    if where is not None:
+      where = as_where(where, (*shape, num_classes))
+    inputs = {
+      'hidden': hidden.reshape(rows, hidden.shape[-1]).astype(wide),
+      'kernel': kernel,
+      'bias': bias,
+      'softcap': None if softcap is None else jnp.asarray(softcap, wide),
+      'temperature': None,
+    }
+    size = check_chunk_size(chunk_size) or tiles.tile_size(rows, num_classes)
+    tiling = Tiling(num_classes, min(size, num_classes))
+    self._fill(where, inputs, shape, _Logits(tiling, dtype))
+
+  def _fill(
+    self,
+    where: jax.Array | None,
+    inputs: dict[str, Any],
+    shape: tuple[int, ...],
+    logits: _Logits,
+  ) -> None:
+    for name, value in (('where', where), ('_inputs', inputs)):
+      object.__setattr__(self, name, value)
+    object.__setattr__(self, '_shape', shape)
+    object.__setattr__(self, '_logits', logits)
+    hidden = inputs['hidden']
+    like = jax.ShapeDtypeStruct(hidden.shape[:1], hidden.dtype)
+    statistics = tiles.statistics(
+      logits, logits.tiling, like, inputs, self._rows(where)
+    )
+    object.__setattr__(self, '_statistics', statistics)
+
+  def __setattr__(self, name: str, value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(f'cannot assign to {name!r}')
+
+  def __repr__(self) -> str:
+    masked = '' if self.where is None else ', where=…'
+    shape = [*self._shape, self.num_classes]
+    return f'LinearCategorical({self._logits.dtype}{shape}{masked})'
+
+  def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
+    """The arrays, as pytree leaves."""
+    return (self.where, self._inputs, self._statistics), (self._shape, self._logits)
+
+  @classmethod
+  def tree_unflatten(cls, aux: Any, leaves: tuple[Any, ...]) -> 'LinearCategorical':
+    """Inverse of `tree_flatten`."""
+    new = object.__new__(cls)
+    names = ('where', '_inputs', '_statistics', '_shape', '_logits')
+    for name, value in zip(names, (*leaves, *aux), strict=True):
+      object.__setattr__(new, name, value)
+    return new
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    """Shape ``[...]`` of a value per position."""
+    return self._shape
+
+  @property
+  def num_classes(self) -> int:
+    """Size of the class axis, ``V``."""
+    return self._logits.tiling.num_classes
+
+  @property
+  def chunk_size(self) -> int:
+    """Classes a slice."""
+    return self._logits.tiling.size
+
+  def log_probs(self) -> jax.Array:
+    """log p of every class, ``[..., V]``; builds what this class avoids."""
+    whole = Tiling(self.num_classes, self.num_classes)
+    logits = dataclasses.replace(self._logits, tiling=whole)
+    z = logits(self._inputs, self._rows(self.where), whole.tile(jnp.asarray(0)))
+    log_p = self._centred(z)
+    return log_p.reshape(*self._shape, self.num_classes)
+
+  def log_prob(self, labels: jax.Array) -> jax.Array:
+    """log p(labels), in nats, ``[...]``; see `Categorical.log_prob`.
+
+    Integer labels take one column of the kernel each.
+    """
+    labels = check_labels(labels, self._shape, self.num_classes)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+      return self._weighted_log_prob(labels)
+    flat = labels.reshape(-1)
+    inside = (flat >= 0) & (flat < self.num_classes)
+    index = jnp.clip(flat, 0, self.num_classes - 1)
+    where = self._rows(self.where)
+    if where is not None:
+      rows = jnp.arange(index.size) if where.shape[0] > 1 else 0
+      inside &= where[rows, index]
+    z = self._picked(index)
+    shift, log_sum, _ = self._statistics
+    return self._out(jnp.where(inside, z - shift - log_sum, jnp.nan))
+
+  def _picked(self, index: jax.Array) -> jax.Array:
+    """The logits of one class a row, ``[N]``."""
+    hidden, kernel, bias = (self._inputs[n] for n in ('hidden', 'kernel', 'bias'))
+    columns = jnp.take(kernel, index, axis=1, mode='clip')
+    z = (hidden.T * columns.astype(hidden.dtype)).sum(0)
+    if bias is not None:
+      z = z + bias[index].astype(z.dtype)
+    return _finish(z, self._inputs)
+
+  def _weighted_log_prob(self, weights: jax.Array) -> jax.Array:
+    weights = weights.astype(self._inputs['hidden'].dtype)
+    out = self.sum(lambda log_p, w: dense.times(w, log_p), weights)
+    if self.where is None:
+      return out
+    return jnp.where(jnp.any((weights != 0) & ~self.where, -1), jnp.nan, out)
+
+  def mean_log_prob(self, prior: jax.Array | None = None) -> jax.Array:
+    """Σ_k prior_k log p_k, in nats, ``[...]``; see `Categorical.mean_log_prob`.
+
+    One product with the mean column of the kernel, O(rows·D + D·V), where the logits
+    are linear and all rows have the same classes.
+    """
+    weights = self.allowed_prior(prior)
+    flat = self._rows(weights)
+    assert flat is not None
+    if self._inputs['softcap'] is not None or flat.shape[0] > 1:
+      return self.sum(lambda log_p, w: dense.times(w, log_p), weights)
+    shift, log_sum, _ = self._statistics
+    mean = self._mean_logit(flat[0]) - shift * flat.sum() - log_sum * flat.sum()
+    return self._out(mean)
+
+  def _mean_logit(self, weights: jax.Array) -> jax.Array:
+    hidden, kernel, bias = (self._inputs[n] for n in ('hidden', 'kernel', 'bias'))
+    # A product and a sum, not a matrix product: it reads a short kernel as it is.
+    mean = (kernel.astype(hidden.dtype) * weights[None]).sum(1)
+    z = hidden @ mean
+    if bias is not None:
+      z = z + dense.times(weights, bias.astype(z.dtype)).sum()
+    return _finish(z, self._inputs)
+
+  def entropy(self) -> jax.Array:
+    """Shannon entropy, in nats, ``[...]``; between 0 and log V."""
+    return self._out(self._statistics[2])
+
+  def log_normalizer(self) -> jax.Array:
+    """log Σ exp logits over the allowed classes, ``[...]``."""
+    shift, log_sum, _ = self._statistics
+    return self._out(shift + log_sum)
+
+  def num_allowed(self) -> jax.Array | int:
+    """How many classes are not masked, ``[...]``; ``V`` without a mask."""
+    if self.where is None:
+      return self.num_classes
+    where = jnp.broadcast_to(self.where, (*self.where.shape[:-1], self.num_classes))
+    return jnp.broadcast_to(jnp.maximum(where.sum(-1), 1), self._shape)
+
+  def allowed_prior(self, prior: jax.Array | None = None) -> jax.Array:
+    """The prior without the masked classes; see `Categorical.allowed_prior`."""
+    wide = self._inputs['hidden'].dtype
+    uniform = jnp.full(self.num_classes, 1 / self.num_classes, wide)
+    prior = uniform if prior is None else jnp.asarray(prior, wide)
+    check_prior_shape(prior, self.num_classes)
+    if self.where is None:
+      return prior
+    kept = jnp.where(self.where, aligned(prior, self.where.ndim), 0.0)
+    mass = kept.sum(-1, keepdims=True)
+    return kept / jnp.where(mass > 0, mass, 1.0)
+
+  def tempered(self, temperature: Any) -> 'LinearCategorical':
+    """The distribution of ``logits / temperature``."""
+    before = self._inputs['temperature']
+    temperature = jnp.asarray(temperature, self._inputs['hidden'].dtype)
+    after = temperature if before is None else before * temperature
+    new = object.__new__(LinearCategorical)
+    inputs = {**self._inputs, 'temperature': after}
+    new._fill(self.where, inputs, self._shape, self._logits)
+    return new
+
+  def sum(self, phi: Callable[..., jax.Array], *class_arrays: Any) -> jax.Array:
+    """Σ_k phi(log p_k, a_k, b_k, …): what any penalty can be written with.
+
+    Args:
+      phi: elementwise function of log p and of the class arrays. It is called with a
+        slice of the classes and with the positions in one axis: what differs from
+        row to row or class to class must come as an argument.
+      *class_arrays: broadcastable to ``[..., V]``; or a distribution, which stands
+        for its log-probabilities and is computed in slices too.
+
+    Returns:
+      ``[...]``. Masked classes are left out.
+    """
+    tiling = self._logits.tiling
+    getters = [self._getter(array) for array in class_arrays]
+    where = self._rows(self.where)
+
+    def body(total: jax.Array, tile: Tile) -> jax.Array:
+      z = self._logits(self._inputs, where, tile)
+      arguments = [self._centred(z), *(get(tile) for get in getters)]
+      masks = [None if where is None else tiling.cut(where, tile), tile.fresh]
+      kept = [mask for mask in masks if mask is not None]
+      if not kept:
+        return total + phi(*arguments).sum(-1)
+      # Classes that do not count get harmless arguments, against NaN in gradients.
+      mask = jnp.broadcast_to(functools.reduce(jnp.logical_and, kept), z.shape)
+      safe = [jnp.where(mask, argument, 0.0) for argument in arguments]
+      return total + jnp.where(mask, phi(*safe), 0.0).sum(-1)
+
+    dtype = self._inputs['hidden'].dtype
+    like = jax.eval_shape(phi, *(jnp.zeros((), dtype) for _ in range(1 + len(getters))))
+    zeros = jnp.zeros(self._statistics[0].shape, jnp.promote_types(dtype, like.dtype))
+    return self._out(tiling.scan(body, zeros))
+
+  def _getter(self, array: Any) -> Callable[[Tile], jax.Array]:
+    tiling = self._logits.tiling
+    if isinstance(array, LinearCategorical):
+      if (array.shape, array.num_classes) != (self.shape, self.num_classes):
+        raise ValueError(f'sum: {array} beside {self}')
+      return array._tile_of(tiling)
+    if isinstance(array, Categorical):
+      array = array.log_probs()
+    rows = self._rows(aligned(jnp.asarray(array), len(self._shape) + 1))
+    return lambda tile: tiling.cut(rows, tile)
+
+  def _tile_of(self, tiling: Tiling) -> Callable[[Tile], jax.Array]:
+    """Its log-probabilities, cut as another distribution is."""
+    logits, where = dataclasses.replace(self._logits, tiling=tiling), self.where
+    return lambda tile: self._centred(logits(self._inputs, self._rows(where), tile))
+
+  def _centred(self, z: jax.Array) -> jax.Array:
+    shift, log_sum, _ = self._statistics
+    return z - shift[:, None] - log_sum[:, None]
+
+  def _rows(self, array: Any) -> Any:
+    """``[..., K]`` with the positions in one axis; of length 1 if all are alike."""
+    if array is None:
+      return None
+    if math.prod(array.shape[:-1]) == 1:
+      return array.reshape(1, -1)
+    return jnp.broadcast_to(array, (*self._shape, array.shape[-1])).reshape(
+      -1, array.shape[-1]
+    )
+
+  def _out(self, rows: jax.Array) -> jax.Array:
+    return rows.reshape(self._shape)
+
+
+def check_linear(
+  hidden: Any, kernel: Any, bias: Any, softcap: Any
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+  """Hidden states, kernel and bias as arrays, or an error about their shapes."""
+  hidden, kernel = jnp.asarray(hidden), jnp.asarray(kernel)
+  bias = None if bias is None else jnp.asarray(bias)
+  for name, array in (('hidden', hidden), ('kernel', kernel), ('bias', bias)):
+    if array is not None and not jnp.issubdtype(array.dtype, jnp.floating):
+      raise TypeError(f'{name}: expected a floating type, got {array.dtype}')
+  if hidden.ndim == 0:
+    raise ValueError('hidden: expected shape [..., D], got []')
+  if kernel.ndim != 2 or kernel.shape[0] != hidden.shape[-1] or kernel.shape[1] == 0:
+    raise ValueError(
+      f'kernel: expected [{hidden.shape[-1]}, V] for hidden {list(hidden.shape)}, '
+      f'got {list(kernel.shape)}'
+    )
+  if bias is not None and bias.shape != kernel.shape[1:]:
+    raise ValueError(
+      f'bias: expected [{kernel.shape[1]}] for kernel {list(kernel.shape)}, '
+      f'got {list(bias.shape)}'
+    )
+  check_number('softcap', softcap, above=True)
+  return hidden, kernel, bias
+
+
+def check_chunk_size(chunk_size: Any) -> Any:
+  """The size itself, None if none is given; an error unless it is an integer > 0."""
+  if chunk_size is None:
+    return None
+  if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 1:
+    raise ValueError(f'chunk_size: expected an integer > 0, got {chunk_size!r}')
+  return chunk_size
