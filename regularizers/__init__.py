@@ -33,6 +33,7 @@ from regularizers.confidence import reverse_kl as reverse_kl
 from regularizers.distillation import codistillation as codistillation
 from regularizers.distillation import distillation as distillation
 from regularizers.linear import LinearCategorical as LinearCategorical
+from regularizers.linear_loss import linear_loss as linear_loss
 from regularizers.reductions import masked_mean as masked_mean
 from regularizers.reductions import masked_sum as masked_sum
 from regularizers.smoothing import label_noise as label_noise
@@ -63,6 +64,7 @@ __all__ = [
   'kl_divergence',
   'label_noise',
   'label_smoothing',
+  'linear_loss',
   'log_normalizer',
   'log_prob',
   'masked_mean',

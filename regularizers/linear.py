@@ -39,9 +39,13 @@ class _Logits:
 
 def _finish(z: jax.Array, inputs: dict[str, Any]) -> jax.Array:
   """What comes after the affine map: soft cap, then temperature."""
-  if inputs['softcap'] is not None:
-    z = inputs['softcap'] * jnp.tanh(z / inputs['softcap'])
+  z = soft_cap(z, inputs['softcap'])
   return z if inputs['temperature'] is None else z / inputs['temperature']
+
+
+def soft_cap(z: jax.Array, cap: Any) -> jax.Array:
+  """c·tanh(z / c); ``z`` itself without a cap."""
+  return z if cap is None else cap * jnp.tanh(z / cap)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -153,6 +157,26 @@ class LinearCategorical:
     for name, value in zip(names, (*leaves, *aux), strict=True):
       object.__setattr__(new, name, value)
     return new
+
+  def to_rows(self) -> tuple[Any, Any, Any]:
+    """Its static part, what has one row a position, and the rest."""
+    where = self._rows(self.where)
+    shared = {name: a for name, a in self._inputs.items() if name != 'hidden'}
+    per_row = {'hidden': self._inputs['hidden'], 'statistics': self._statistics}
+    alike = where is None or where.shape[0] == 1
+    (shared if alike else per_row)['where'] = where
+    return self._logits, per_row, shared
+
+  @classmethod
+  def from_rows(cls, logits: Any, per_row: Any, shared: Any) -> 'LinearCategorical':
+    """Of some of the rows that `to_rows` gave, in one axis."""
+    parts = {**per_row, **shared}
+    inputs = {
+      name: part for name, part in parts.items() if name not in ('where', 'statistics')
+    }
+    shape = inputs['hidden'].shape[:1]
+    leaves = parts['where'], inputs, parts['statistics']
+    return cls.tree_unflatten((shape, logits), leaves)
 
   @property
   def shape(self) -> tuple[int, ...]:
@@ -306,7 +330,7 @@ class LinearCategorical:
     dtype = self._inputs['hidden'].dtype
     like = jax.eval_shape(phi, *(jnp.zeros((), dtype) for _ in range(1 + len(getters))))
     zeros = jnp.zeros(self._statistics[0].shape, jnp.promote_types(dtype, like.dtype))
-    return self._out(tiling.scan(body, zeros))
+    return self._out(tiling.lean_fold(body, zeros))
 
   def _getter(self, array: Any) -> Callable[[Tile], jax.Array]:
     tiling = self._logits.tiling

@@ -24,7 +24,7 @@ def masked_sum(losses: jax.Array, mask: jax.Array | None = None) -> jax.Array:
   """
   if mask is None:
     return jnp.sum(losses)
-  mask = _fit(mask, losses)
+  mask = fit(mask, losses)
   weighted = mask.astype(losses.dtype) * jnp.where(mask != 0, losses, 0.0)
   return jnp.sum(weighted)
 
@@ -48,11 +48,12 @@ def masked_mean(losses: jax.Array, mask: jax.Array | None = None) -> jax.Array:
   """
   if mask is None:
     return jnp.mean(losses)
-  total = _fit(mask, losses).astype(losses.dtype).sum()
+  total = fit(mask, losses).astype(losses.dtype).sum()
   return masked_sum(losses, mask) / jnp.where(total == 0, 1.0, total)
 
 
-def _fit(mask: jax.Array, losses: jax.Array) -> jax.Array:
+def fit(mask: jax.Array, losses: jax.Array) -> jax.Array:
+  """The mask in the shape of the losses, or an error."""
   mask = jnp.asarray(mask)
   try:
     fits = jnp.broadcast_shapes(mask.shape, losses.shape) == losses.shape

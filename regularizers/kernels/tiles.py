@@ -79,14 +79,17 @@ class Tiling:
       return array
     return jax.lax.dynamic_slice_in_dim(array, tile.start, self.size, array.ndim - 1)
 
-  def scan(self, body: Callable[[Any, Tile], Any], init: Any) -> Any:
-    """Folds ``carry = body(carry, tile)`` over the tiles."""
+  def fold(self, body: Callable[[Any, Tile], Any], init: Any) -> Any:
+    """Repeats ``carry = body(carry, tile)`` over the tiles."""
     indices = jnp.arange(len(self))
     if len(self) == 1:
       return body(init, self.tile(indices[0]))
-    lean = jax.checkpoint(body, prevent_cse=False)
-    carry, _ = jax.lax.scan(lambda c, i: (lean(c, self.tile(i)), None), init, indices)
+    carry, _ = jax.lax.scan(lambda c, i: (body(c, self.tile(i)), None), init, indices)
     return carry
+
+  def lean_fold(self, body: Callable[[Any, Tile], Any], init: Any) -> Any:
+    """The same; for the backward pass tiles are computed again, not kept."""
+    return self.fold(jax.checkpoint(body, prevent_cse=False), init)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -98,19 +101,41 @@ def product(hidden: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
     kernel: ``[D, K]``.
     dtype: what both operands are rounded to; it loses nothing of either.
   """
-  return _dot(hidden.astype(dtype), kernel.astype(dtype), hidden.dtype)
+  return dot(hidden.astype(dtype), kernel.astype(dtype), hidden.dtype)
 
 
 @product.defjvp
 def _product_jvp(dtype: Any, primals: Any, tangents: Any) -> Any:
   (hidden, kernel), (d_hidden, d_kernel) = primals, tangents
   wide = hidden.dtype
-  out = _dot(d_hidden, kernel.astype(wide), wide)
-  return product(hidden, kernel, dtype), out + _dot(hidden, d_kernel.astype(wide), wide)
+  out = dot(d_hidden, kernel.astype(wide), wide)
+  return product(hidden, kernel, dtype), out + dot(hidden, d_kernel.astype(wide), wide)
 
 
-def _dot(a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:
+def dot(a: jax.Array, b: jax.Array, dtype: Any) -> jax.Array:
+  """``a @ b`` summed, and given, in a dtype."""
   return jnp.matmul(a, b, preferred_element_type=dtype)
+
+
+def add_outer(total: jax.Array, hidden: jax.Array, dz: jax.Array) -> jax.Array:
+  """``total + hidden.T @ dz`` in place, a tile at a time: the product fits a cache.
+
+  Args:
+    total: ``[D, V]``.
+    hidden: ``[N, D]``.
+    dz: ``[N, V]``.
+  """
+  num_classes = total.shape[1]
+  tiling = Tiling(num_classes, tile_size(hidden.shape[0], num_classes))
+
+  def body(total: jax.Array, tile: Tile) -> jax.Array:
+    part = tiling.cut(dz, tile)
+    if tile.fresh is not None:
+      part = jnp.where(tile.fresh, part, 0.0)
+    new = tiling.cut(total, tile) + dot(hidden.T, part, total.dtype)
+    return jax.lax.dynamic_update_slice_in_dim(total, new, tile.start, 1)
+
+  return tiling.fold(body, total)
 
 
 Logits = Callable[[Any, jax.Array | None, Tile], jax.Array]
@@ -157,7 +182,7 @@ def statistics(
 
   zeros = jnp.zeros(like.shape, like.dtype)
   start = (jnp.full(like.shape, lowest, like.dtype), zeros, zeros)
-  shift, total, weighted = tiling.scan(body, start)
+  shift, total, weighted = tiling.lean_fold(body, start)
   log_sum = jnp.log(total)
   entropy = log_sum - weighted * _reciprocal_sum(log_sum)
   return shift, log_sum, jnp.where(total > 0, entropy, 0.0)
@@ -191,7 +216,7 @@ def _statistics_jvp(
       return carry[0] + (weights * dz).sum(-1), carry[1] - (slope * dz).sum(-1)
 
     zeros = jnp.zeros_like(shift)
-    sums = tiling.scan(body, (zeros, zeros))
+    sums = tiling.lean_fold(body, (zeros, zeros))
     scale = _reciprocal_sum(log_sum)
     return sums[0] * scale, sums[1] * scale
 

@@ -1,0 +1,135 @@
+"""How positions are cut into chunks, and the arguments of a loss with them.
+
+What a loss takes is a tree of arrays, some with a row per position, some not, and of
+distributions that hold both. `pack` sorts them, `Packing.unpack` puts together what
+belongs to one chunk.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from regularizers.categorical import Categorical
+from regularizers.linear import LinearCategorical
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """Positions of a shape, ``size`` at a time; the last chunk may overlap."""
+
+  shape: tuple[int, ...]
+  size: int
+
+  @property
+  def count(self) -> int:
+    """How many positions there are."""
+    return math.prod(self.shape)
+
+  def __len__(self) -> int:
+    return -(-self.count // self.size)
+
+  def start(self, index: jax.Array) -> jax.Array:
+    """First row of a chunk."""
+    return jnp.minimum(index * self.size, self.count - self.size)
+
+  def fresh(self, index: jax.Array) -> jax.Array:
+    """``[size]`` booleans: False for rows that the chunk before had."""
+    return self.start(index) + jnp.arange(self.size) >= index * self.size
+
+  def cut(self, array: jax.Array, index: jax.Array) -> jax.Array:
+    """The chunk's rows of an array ``[count, ...]``."""
+    if len(self) == 1:
+      return array
+    return jax.lax.dynamic_slice_in_dim(array, self.start(index), self.size, 0)
+
+  def add(self, whole: jax.Array, part: jax.Array, index: jax.Array) -> jax.Array:
+    """``whole`` with the chunk's rows added, those that are fresh."""
+    start = self.start(index)
+    fresh = self.fresh(index).reshape((-1,) + (1,) * (part.ndim - 1))
+    part = jnp.where(fresh, part, 0.0).astype(whole.dtype)
+    before = jax.lax.dynamic_slice_in_dim(whole, start, self.size, 0)
+    return jax.lax.dynamic_update_slice_in_dim(whole, before + part, start, 0)
+
+  def lies_in(self, array: Any, axis: int) -> bool:
+    """Whether the array has the positions' axes, from ``axis`` on."""
+    shape = jnp.shape(array)
+    return shape[axis : axis + len(self.shape)] == self.shape and (
+      len(shape) >= axis + len(self.shape)
+    )
+
+  def flat(self, array: jax.Array, axis: int = 0) -> jax.Array:
+    """``[..., rest]`` or ``[peers, ..., rest]`` as ``[count, (peers,) rest]``."""
+    array = jnp.asarray(array)
+    rest = array.shape[axis + len(self.shape) :]
+    rows = array.reshape(*array.shape[:axis], self.count, *rest)
+    return jnp.moveaxis(rows, axis, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Packing:
+  """What `pack` took apart: the tree, and for every leaf how it is cut."""
+
+  rows: Rows
+  kinds: tuple[Any, ...]
+  tree: Any
+
+  def unpack(self, per_row: Any, shared: Any, index: jax.Array) -> Any:
+    """The tree of one chunk.
+
+    Args:
+      per_row: what `pack` gave, cut to the chunk.
+      shared: what `pack` gave.
+      index: number of the chunk, folded into keys.
+    """
+    leaves = [
+      self._leaf(kind, *parts, index)
+      for kind, *parts in zip(self.kinds, per_row, shared, strict=True)
+    ]
+    return jax.tree.unflatten(self.tree, leaves)
+
+  def _leaf(self, kind: Any, per_row: Any, shared: Any, index: jax.Array) -> Any:
+    if kind == 'rows':
+      return per_row
+    if kind == 'peers':
+      return jnp.moveaxis(per_row, 0, 1)
+    if kind == 'key':
+      return jax.random.fold_in(shared, index)
+    if kind == 'shared':
+      return shared
+    return LinearCategorical.from_rows(kind, per_row, shared)
+
+
+def pack(rows: Rows, extra: dict[str, Any]) -> tuple[Packing, list[Any], list[Any]]:
+  """Takes the arguments of a loss apart.
+
+  Args:
+    rows: the positions.
+    extra: keyword arguments of a loss.
+
+  Returns:
+    The packing, and for every leaf what has a row per position (first axis
+    ``rows.count``) and what has not; None where there is nothing.
+  """
+  is_leaf = lambda x: isinstance(x, (Categorical, LinearCategorical))  # noqa: E731
+  paths, tree = jax.tree_util.tree_flatten_with_path(extra, is_leaf=is_leaf)
+  packed = [_pack_leaf(rows, path[0].key, leaf) for path, leaf in paths]
+  kinds, per_row, shared = zip(*packed, strict=True) if packed else ((), (), ())
+  return Packing(rows, tuple(kinds), tree), list(per_row), list(shared)
+
+
+def _pack_leaf(rows: Rows, name: str, leaf: Any) -> tuple[Any, Any, Any]:
+  if isinstance(leaf, LinearCategorical) and leaf.shape == rows.shape:
+    return leaf.to_rows()
+  if isinstance(leaf, Categorical):
+    leaf = leaf.log_probs()
+  if name == 'key':
+    return 'key', None, leaf
+  if rows.lies_in(leaf, 0):
+    return 'rows', rows.flat(leaf), None
+  # A stack of peers has its axis in front of the positions'.
+  if name == 'teacher' and rows.lies_in(leaf, 1):
+    return 'peers', rows.flat(leaf, 1), None
+  return 'shared', None, leaf
