@@ -40,7 +40,7 @@ class Loss(Value):
     **extra: Any,
   ) -> jax.Array:
     """The loss of every position, ``[...]``."""
-    return self.value(as_distribution(logits, where), labels, **extra)
+    return self.value(_prepared(logits, labels, where), labels, **extra)
 
   def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
     """The loss of a distribution."""
@@ -51,6 +51,12 @@ class Loss(Value):
   ) -> dict[str, jax.Array]:
     """The summands of `value` by name."""
     raise NotImplementedError
+
+
+def _prepared(logits: Any, labels: Any, where: Any) -> Distribution:
+  p = as_distribution(logits, where)
+  knowing = getattr(p, 'knowing', None)
+  return p if knowing is None else knowing(labels)
 
 
 Transform = Callable[[Any], Loss]
@@ -338,7 +344,7 @@ def terms(loss: Any) -> Callable[..., dict[str, jax.Array]]:
     where: jax.Array | None = None,
     **extra: Any,
   ) -> dict[str, jax.Array]:
-    return whole.parts(as_distribution(logits, where), labels, **extra)
+    return whole.parts(_prepared(logits, labels, where), labels, **extra)
 
   return split
 

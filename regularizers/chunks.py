@@ -28,7 +28,9 @@ class Rows:
     """How many positions there are."""
     return math.prod(self.shape)
 
-  def __len__(self) -> int:
+  @property
+  def num_chunks(self) -> int:
+    """How many chunks there are."""
     return -(-self.count // self.size)
 
   def start(self, index: jax.Array) -> jax.Array:
@@ -41,7 +43,7 @@ class Rows:
 
   def cut(self, array: jax.Array, index: jax.Array) -> jax.Array:
     """The chunk's rows of an array ``[count, ...]``."""
-    if len(self) == 1:
+    if self.num_chunks == 1:
       return array
     return jax.lax.dynamic_slice_in_dim(array, self.start(index), self.size, 0)
 

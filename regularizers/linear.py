@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from regularizers.categorical import Categorical, Distribution
+from regularizers.categorical import Categorical
 from regularizers.checks import aligned, as_where, check_labels, check_prior_shape
 from regularizers.kernels import dense, tiles
 from regularizers.kernels.tiles import Tile, Tiling
@@ -90,6 +90,8 @@ class LinearCategorical:
   _statistics: tuple[jax.Array, jax.Array, jax.Array]
   _shape: tuple[int, ...]
   _logits: _Logits
+  # Labels and their log-probabilities; never part of the pytree.
+  _known: tuple[Any, jax.Array] | None = None
 
   def __init__(
     self,
@@ -193,6 +195,17 @@ class LinearCategorical:
     """Classes a slice."""
     return self._logits.tiling.size
 
+  def knowing(self, labels: jax.Array) -> 'LinearCategorical':
+    """The same, with log p(labels) looked up once for all who will ask for it.
+
+    Otherwise every member of a chain would take, and in the backward pass add to,
+    the columns of the kernel.
+    """
+    leaves, aux = self.tree_flatten()
+    new = self.tree_unflatten(aux, leaves)
+    object.__setattr__(new, '_known', (labels, self.log_prob(labels)))
+    return new
+
   def log_probs(self) -> jax.Array:
     """log p of every class, ``[..., V]``; builds what this class avoids."""
     whole = Tiling(self.num_classes, self.num_classes)
@@ -206,6 +219,8 @@ class LinearCategorical:
 
     Integer labels take one column of the kernel each.
     """
+    if self._known is not None and labels is self._known[0]:
+      return self._known[1]
     labels = check_labels(labels, self._shape, self.num_classes)
     if jnp.issubdtype(labels.dtype, jnp.floating):
       return self._weighted_log_prob(labels)
@@ -223,8 +238,13 @@ class LinearCategorical:
   def _picked(self, index: jax.Array) -> jax.Array:
     """The logits of one class a row, ``[N]``."""
     hidden, kernel, bias = (self._inputs[n] for n in ('hidden', 'kernel', 'bias'))
-    columns = jnp.take(kernel, index, axis=1, mode='clip')
-    z = (hidden.T * columns.astype(hidden.dtype)).sum(0)
+
+    def pick(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
+      columns = jnp.take(kernel, index, axis=1, mode='clip')
+      return (hidden * columns.T.astype(hidden.dtype)).sum(-1)
+
+    # The columns are taken again rather than kept for the backward pass.
+    z = jax.checkpoint(pick)(hidden, kernel)
     if bias is not None:
       z = z + bias[index].astype(z.dtype)
     return _finish(z, self._inputs)

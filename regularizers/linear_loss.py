@@ -18,8 +18,8 @@ from regularizers.kernels import tiles
 from regularizers.linear import check_chunk_size, check_linear, soft_cap
 from regularizers.reductions import fit, masked_sum
 
-_CHUNKS = 32
 _SMALL = 2**18
+Leaves = list[Any]
 
 
 def linear_loss(
@@ -78,9 +78,11 @@ def linear_loss(
     >>> import jax, jax.numpy as jnp, regularizers as reg
     >>> loss = reg.label_smoothing(0.1)(reg.cross_entropy)
     >>> hidden, labels = jnp.ones((3, 2)), jnp.array([0, 1, 2])
-    >>> step = jax.jit(jax.value_and_grad(
-    ...   lambda kernel: reg.linear_loss(loss, hidden, kernel, labels)
-    ... ))
+    >>> step = jax.jit(
+    ...   jax.value_and_grad(
+    ...     lambda kernel: reg.linear_loss(loss, hidden, kernel, labels)
+    ...   )
+    ... )
     >>> value, gradient = step(jnp.zeros((2, 1000)))
     >>> print(value.round(4), gradient.shape)
     6.9078 (2, 1000)
@@ -96,14 +98,16 @@ def linear_loss(
     # One mask for all rows stays one.
     alike = where.size == where.shape[-1]
     given['where'] = where.reshape(1, -1) if alike else where
-  rows = _rows(shape, num_classes, check_chunk_size(chunk_size))
+  rows = _rows(shape, kernel.shape, check_chunk_size(chunk_size))
   packing, per_row, shared = pack(rows, given)
   rest = {'softcap': softcap, 'normalizer': normalizer, 'loss': as_loss(loss)}
+  leaves, tree = jax.tree.flatten({**rest, 'given': shared})
+  rows_leaves, rows_tree = jax.tree.flatten(per_row)
   total, sums = _total(
-    _Step(packing, dtype),
+    _Step(packing, dtype, rows_tree, tree),
     (hidden.reshape(rows.count, hidden.shape[-1]), kernel, bias),
-    per_row,
-    {**rest, 'given': shared},
+    rows_leaves,
+    leaves,
   )
   if not with_metrics:
     return total
@@ -123,10 +127,12 @@ def _weights(
   return weights, jnp.asarray(normalizer, ones.dtype)
 
 
-def _rows(shape: tuple[int, ...], num_classes: int, size: int | None) -> Rows:
-  """A 32nd of the positions a chunk, more where that would be a tiny product."""
-  count = math.prod(shape)
-  wanted = max(count // _CHUNKS, _SMALL // num_classes, 8) // 8 * 8
+def _rows(
+  shape: tuple[int, ...], kernel_shape: tuple[int, ...], size: int | None
+) -> Rows:
+  """Chunks whose few arrays of logits are as large as a gradient of the kernel."""
+  count, (width, num_classes) = math.prod(shape), kernel_shape
+  wanted = max(count // 40 + width // 4, _SMALL // num_classes, 8) // 8 * 8
   return Rows(shape, max(min(size or wanted, count), 1))
 
 
@@ -136,6 +142,8 @@ class _Step:
 
   packing: Packing
   dtype: Any
+  rows_tree: Any
+  shared_tree: Any
 
   @property
   def wide(self) -> Any:
@@ -148,9 +156,11 @@ class _Step:
     return z if bias is None else z + bias[None].astype(z.dtype)
 
   def value(
-    self, z: jax.Array, per_row: Any, shared: Any, index: jax.Array
+    self, z: jax.Array, per_row: Leaves, shared_leaves: Leaves, index: jax.Array
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The chunk's share of the mean, and its sums of nll and entropy."""
+    per_row = jax.tree.unflatten(self.rows_tree, per_row)
+    shared = jax.tree.unflatten(self.shared_tree, shared_leaves)
     given = self.packing.unpack(per_row, shared['given'], index)
     labels, weights = given.pop('labels'), given.pop('weights')
     # A row that the chunk before had counts no more.
@@ -171,7 +181,7 @@ class _Step:
 
   def scan(self, body: Callable[[Any, jax.Array], Any], init: Any) -> Any:
     """Folds ``carry = body(carry, index)`` over the chunks."""
-    count = len(self.packing.rows)
+    count = self.packing.rows.num_chunks
     if count == 1:
       return body(init, jnp.asarray(0))
     indices = jnp.arange(count)
@@ -184,20 +194,20 @@ class _Step:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _total(step: _Step, linear: Any, per_row: Any, shared: Any) -> Any:
+def _total(step: _Step, linear: Any, per_row: Leaves, shared: Leaves) -> Any:
   """The value alone: without differentiation no gradient is computed."""
   hidden, *affine = linear
-  cut = functools.partial(step.packing.rows.cut)
+  cut = step.packing.rows.cut
 
   def body(totals: Any, index: jax.Array) -> Any:
-    rows = jax.tree.map(lambda array: cut(array, index), per_row)
+    rows = [cut(array, index) for array in per_row]
     z = step.logits(cut(hidden, index), *affine)
     return jax.tree.map(jnp.add, totals, step.value(z, rows, shared, index))
 
   return step.scan(body, step.zeros())
 
 
-def _forward(step: _Step, linear: Any, per_row: Any, shared: Any) -> Any:
+def _forward(step: _Step, linear: Any, per_row: Leaves, shared: Leaves) -> Any:
   """The value, and every gradient taken while the logits are at hand."""
   (hidden, kernel, bias), _ = _split(linear)
   per_row, in_rows = _split(per_row)
@@ -206,7 +216,7 @@ def _forward(step: _Step, linear: Any, per_row: Any, shared: Any) -> Any:
 
   def body(carry: Any, index: jax.Array) -> Any:
     totals, (d_linear, d_rows, d_shared) = carry
-    part = jax.tree.map(lambda array: rows.cut(array, index), per_row)
+    part = [rows.cut(array, index) for array in per_row]
     part_hidden = rows.cut(hidden, index).astype(step.wide)
 
     def value(z: jax.Array, chosen: Any) -> Any:
@@ -223,20 +233,28 @@ def _forward(step: _Step, linear: Any, per_row: Any, shared: Any) -> Any:
       tiles.add_outer(d_linear[1], part_hidden, dz),
       None if bias is None else d_linear[2] + dz.sum(0),
     )
-    grads = d_linear, [*map(add, d_rows, more_rows)], [*map(_add, d_shared, more_shared)]
+    grads = (
+      d_linear,
+      [*map(add, d_rows, more_rows)],
+      [*map(_add, d_shared, more_shared)],
+    )
     return jax.tree.map(jnp.add, totals, (one, sums)), grads
 
   zeros = functools.partial(
     jax.tree.map, lambda array: jnp.zeros(array.shape, step.wide)
   )
-  start = zeros((hidden, kernel, bias)), *map(
-    zeros, (in_rows.take(per_row), in_shared.take(shared))
+  start = (
+    zeros((hidden, kernel, bias)),
+    *map(zeros, (in_rows.take(per_row), in_shared.take(shared))),
   )
   totals, (d_linear, d_rows, d_shared) = step.scan(body, (step.zeros(), start))
   d_linear = jax.tree.map(
     lambda g, a: g.astype(a.dtype), d_linear, (hidden, kernel, bias)
   )
-  cotangents = in_rows.cotangents(per_row, d_rows), in_shared.cotangents(shared, d_shared)
+  cotangents = (
+    in_rows.cotangents(per_row, d_rows),
+    in_shared.cotangents(shared, d_shared),
+  )
   return totals, (d_linear, *cotangents)
 
 
@@ -256,30 +274,28 @@ _total.defvjp(_forward, _backward, symbolic_zeros=True)
 
 @dataclasses.dataclass(frozen=True)
 class _Chosen:
-  """Which leaves of a tree are differentiated."""
+  """Which leaves are differentiated."""
 
   flags: tuple[bool, ...]
 
-  def take(self, tree: Any) -> list[jax.Array]:
-    leaves = jax.tree.leaves(tree)
+  def take(self, leaves: Leaves) -> Leaves:
+    """The chosen leaves."""
     return [leaf for leaf, flag in zip(leaves, self.flags, strict=True) if flag]
 
-  def put(self, tree: Any, chosen: list[jax.Array]) -> Any:
-    """The tree with other values for the chosen leaves."""
-    leaves, treedef = jax.tree.flatten(tree)
+  def put(self, leaves: Leaves, chosen: Leaves) -> Leaves:
+    """All leaves, with other values for the chosen ones."""
     values = iter(chosen)
-    new = [next(values) if f else a for a, f in zip(leaves, self.flags, strict=True)]
-    return jax.tree.unflatten(treedef, new)
-
-  def cotangents(self, tree: Any, grads: list[jax.Array]) -> Any:
-    """Gradients of the chosen leaves in their dtypes, None for the others."""
-    leaves, treedef = jax.tree.flatten(tree)
-    values = iter(grads)
-    new = [
-      next(values).astype(a.dtype) if f else None
-      for a, f in zip(leaves, self.flags, strict=True)
+    return [
+      next(values) if flag else leaf
+      for leaf, flag in zip(leaves, self.flags, strict=True)
     ]
-    return jax.tree.unflatten(treedef, new)
+
+  def cotangents(self, leaves: Leaves, grads: Leaves) -> Leaves:
+    """Gradients of the chosen leaves in their dtypes, None for the others."""
+    cast = [
+      g.astype(leaf.dtype) for g, leaf in zip(grads, self.take(leaves), strict=True)
+    ]
+    return self.put([None] * len(leaves), cast)
 
 
 def _split(tree: Any) -> tuple[Any, _Chosen]:

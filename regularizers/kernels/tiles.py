@@ -19,12 +19,12 @@ import jax.numpy as jnp
 
 from regularizers.kernels.dense import _apart, _lowest, _reciprocal_sum
 
-_TILES = 64
+_TILES = 50
 _SMALL = 2**16
 
 
 def tile_size(num_rows: int, num_classes: int) -> int:
-  """Classes a tile: a 64th of them, more where that would be a tiny product.
+  """Classes a tile: a 50th of them, more where that would be a tiny product.
 
   Args:
     num_rows: positions, all of them in every tile.
@@ -62,7 +62,9 @@ class Tiling:
   num_classes: int
   size: int
 
-  def __len__(self) -> int:
+  @property
+  def num_tiles(self) -> int:
+    """How many tiles there are."""
     return -(-self.num_classes // self.size)
 
   def tile(self, index: jax.Array) -> Tile:
@@ -81,8 +83,8 @@ class Tiling:
 
   def fold(self, body: Callable[[Any, Tile], Any], init: Any) -> Any:
     """Repeats ``carry = body(carry, tile)`` over the tiles."""
-    indices = jnp.arange(len(self))
-    if len(self) == 1:
+    indices = jnp.arange(self.num_tiles)
+    if self.num_tiles == 1:
       return body(init, self.tile(indices[0]))
     carry, _ = jax.lax.scan(lambda c, i: (body(c, self.tile(i)), None), init, indices)
     return carry
