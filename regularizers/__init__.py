@@ -13,6 +13,8 @@ Wrap the loss you have:
 """
 
 from regularizers import metrics as metrics
+from regularizers.accumulation import accumulate_gradients as accumulate_gradients
+from regularizers.accumulation import microbatches as microbatches
 from regularizers.base import Loss as Loss
 from regularizers.base import add_penalty as add_penalty
 from regularizers.base import chain as chain
@@ -34,6 +36,7 @@ from regularizers.distillation import codistillation as codistillation
 from regularizers.distillation import distillation as distillation
 from regularizers.reductions import masked_mean as masked_mean
 from regularizers.reductions import masked_sum as masked_sum
+from regularizers.sharded import ShardedCategorical as ShardedCategorical
 from regularizers.smoothing import label_noise as label_noise
 from regularizers.smoothing import label_smoothing as label_smoothing
 from regularizers.smoothing import unigram_prior as unigram_prior
@@ -47,6 +50,8 @@ __all__ = [
   'Categorical',
   'Distribution',
   'Loss',
+  'ShardedCategorical',
+  'accumulate_gradients',
   'add_penalty',
   'bernoulli',
   'chain',
@@ -67,6 +72,7 @@ __all__ = [
   'masked_sum',
   'mean_log_prob',
   'metrics',
+  'microbatches',
   'reverse_kl',
   'terms',
   'unigram_prior',
