@@ -13,6 +13,8 @@ Wrap the loss you have:
 """
 
 from regularizers import metrics as metrics
+from regularizers.accumulation import accumulate_gradients as accumulate_gradients
+from regularizers.accumulation import microbatches as microbatches
 from regularizers.base import Loss as Loss
 from regularizers.base import add_penalty as add_penalty
 from regularizers.base import chain as chain
@@ -36,6 +38,7 @@ from regularizers.linear import LinearCategorical as LinearCategorical
 from regularizers.linear_loss import linear_loss as linear_loss
 from regularizers.reductions import masked_mean as masked_mean
 from regularizers.reductions import masked_sum as masked_sum
+from regularizers.sharded import ShardedCategorical as ShardedCategorical
 from regularizers.smoothing import label_noise as label_noise
 from regularizers.smoothing import label_smoothing as label_smoothing
 from regularizers.smoothing import unigram_prior as unigram_prior
@@ -50,6 +53,8 @@ __all__ = [
   'Distribution',
   'LinearCategorical',
   'Loss',
+  'ShardedCategorical',
+  'accumulate_gradients',
   'add_penalty',
   'bernoulli',
   'chain',
@@ -71,6 +76,7 @@ __all__ = [
   'masked_sum',
   'mean_log_prob',
   'metrics',
+  'microbatches',
   'reverse_kl',
   'terms',
   'unigram_prior',

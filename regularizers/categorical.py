@@ -193,6 +193,10 @@ class Categorical:
     """log Σ exp logits over the allowed classes, ``[...]``."""
     return self._shift + self._log_sum
 
+  def normalizer_parts(self) -> tuple[jax.Array, jax.Array]:
+    """`log_normalizer` as a constant, which `tempered` removes, and the rest."""
+    return self._shift, self._log_sum
+
   def num_allowed(self) -> jax.Array | int:
     """How many classes are not masked, ``[...]``; ``V`` without a mask."""
     if self.where is None:
@@ -276,6 +280,13 @@ def as_distribution(
       raise ValueError(f'where: give it to the distribution that is {name}')
     return logits
   return Categorical(logits, where)
+
+
+def class_sum(p: Distribution, values: jax.Array) -> jax.Array:
+  """Σ_k values_k of values ``[..., V]``; of all devices' if the classes are split."""
+  blocks = getattr(p, 'blocks', None)
+  out: jax.Array = values.sum(-1) if blocks is None else blocks.class_sum(values)
+  return out
 
 
 def bernoulli(logit: jax.Array) -> Categorical:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from regularizers.base import AddPenalty, add_penalty
-from regularizers.categorical import Distribution, relative
+from regularizers.categorical import Distribution, class_sum, relative
 from regularizers.values import (
   ScalarOrSchedule,
   Value,
@@ -99,7 +99,7 @@ class ForwardKL(Value):
     if self.prior is None:
       return -jnp.log(jnp.asarray(p.num_allowed(), prior.dtype))
     positive = jnp.where(prior > 0, prior, 1.0)
-    return (positive * jnp.log(positive)).sum(-1)
+    return class_sum(p, positive * jnp.log(positive))
 
   def __str__(self) -> str:
     return f'KL({"u" if self.prior is None else "prior"}‖p)'

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.base import AddPenalty, add_penalty
-from regularizers.categorical import Categorical, Distribution, relative
+from regularizers.categorical import Categorical, Distribution, class_sum, relative
 from regularizers.values import ScalarOrSchedule, Value, check_number, show, value_at
 
 Kind = Literal['cross_entropy', 'kl', 'reverse_kl', 'squared_logits']
@@ -64,18 +64,31 @@ def teacher_log_probs(teacher: Any, p: Distribution, temperature: Any) -> jax.Ar
   where = getattr(p, 'where', None)
   if isinstance(teacher, Categorical):
     teacher, where = teacher.logits, teacher.where if where is None else where
+  elif isinstance(teacher, Distribution):  # its log-probabilities are logits too
+    teacher = _log_probs(teacher)
   teacher = jax.lax.stop_gradient(jnp.asarray(teacher))
+  blocks, of_logits = getattr(p, 'blocks', None), getattr(p, 'of_logits', Categorical)
   expected = (*p.shape, p.num_classes)
+  if blocks is not None:
+    teacher, expected = blocks.own(teacher, 'teacher'), (*p.shape, blocks.size)
   if teacher.shape != expected and teacher.shape[1:] != expected:
     raise ValueError(
       f'teacher: expected logits {list(expected)} or a stack [peers, …] of them, '
       f'got {list(teacher.shape)}'
     )
   stacked = teacher.ndim > len(expected)
-  log_q = Categorical(teacher, where).tempered(temperature).log_probs()
+  log_q: jax.Array = of_logits(teacher, where).tempered(temperature).log_probs()
   if not stacked:
     return log_q
   return jax.nn.logsumexp(log_q, axis=0) - jnp.log(float(teacher.shape[0]))
+
+
+def _log_probs(teacher: Distribution) -> jax.Array:
+  log_probs = getattr(teacher, 'log_probs', None)
+  if log_probs is None:
+    raise TypeError(f'teacher: {type(teacher).__name__} has no log_probs()')
+  out: jax.Array = log_probs()
+  return out
 
 
 def _cross_entropy(p: Distribution, log_q: jax.Array) -> jax.Array:
@@ -83,7 +96,7 @@ def _cross_entropy(p: Distribution, log_q: jax.Array) -> jax.Array:
 
 
 def _kl(p: Distribution, log_q: jax.Array) -> jax.Array:
-  negative_entropy = relative(log_q, jnp.zeros_like(log_q)).sum(-1)
+  negative_entropy = class_sum(p, relative(log_q, jnp.zeros_like(log_q)))
   return negative_entropy - p.log_prob(jnp.exp(log_q))
 
 
@@ -97,7 +110,7 @@ def _squared_logits(p: Distribution, log_q: jax.Array) -> jax.Array:
   allowed = p.allowed_prior(None) > 0
   centred_q = jnp.where(allowed, log_q, 0.0)
   count = p.num_allowed()
-  centred_q = centred_q - (centred_q.sum(-1) / count)[..., None]
+  centred_q = centred_q - (class_sum(p, centred_q) / count)[..., None]
   squares = p.sum(
     lambda log_p, q, centre: jnp.square(log_p - centre - q), centred_q, centre_p
   )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from regularizers.base import AddPenalty, Loss, Transform, add_penalty, as_loss
-from regularizers.categorical import Categorical, Distribution
+from regularizers.categorical import Distribution
 from regularizers.checks import check_labels
 from regularizers.values import (
   ScalarOrSchedule,
@@ -206,21 +206,28 @@ class LabelNoise(Loss):
     return labels, {**extra, 'key': inner_key}
 
   def _draw(self, key: jax.Array, p: Distribution, labels: jax.Array) -> jax.Array:
-    where = p.where if isinstance(p, Categorical) else None
-    if self.prior is None and where is None:
+    if self.prior is None and getattr(p, 'where', None) is None:
       return jax.random.randint(key, labels.shape, 0, p.num_classes, labels.dtype)
     cumulative = jnp.cumsum(p.allowed_prior(self.prior), axis=-1)
     uniform = jax.random.uniform(key, labels.shape, cumulative.dtype)
-    target = uniform * cumulative[..., -1]
-    if cumulative.ndim == 1:
-      drawn = jnp.searchsorted(cumulative, target, side='right')
+    blocks = getattr(p, 'blocks', None)
+    if blocks is None:
+      drawn = _passed(cumulative, uniform * cumulative[..., -1])
     else:
-      drawn = (cumulative <= target[..., None]).sum(-1)
+      before, mass = blocks.before(cumulative[..., -1])
+      drawn = blocks.total(_passed(cumulative, uniform * mass - before))
     return jnp.minimum(drawn, p.num_classes - 1).astype(labels.dtype)
 
   def __str__(self) -> str:
     prior = 'u' if self.prior is None else 'prior'
     return f'label_noise[{show(self.rate)}, {prior}]({self.loss})'
+
+
+def _passed(cumulative: jax.Array, target: jax.Array) -> jax.Array:
+  """How many of the cumulated weights are at most the target, ``[...]``."""
+  if cumulative.ndim == 1:
+    return jnp.searchsorted(cumulative, target, side='right')
+  return (cumulative <= target[..., None]).sum(-1)
 
 
 @dataclasses.dataclass(frozen=True)

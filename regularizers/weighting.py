@@ -69,6 +69,9 @@ class ClassWeighted(Loss):
     return {name: weights.astype(part.dtype) * part for name, part in parts.items()}
 
   def _of(self, p: Distribution, labels: jax.Array) -> jax.Array:
+    blocks = getattr(p, 'blocks', None)
+    if blocks is not None:
+      return self._of_blocks(p, labels, blocks)
     if self.weights.shape != (p.num_classes,):
       raise ValueError(
         f'class_weights: expected [{p.num_classes}] for {p.num_classes} classes, '
@@ -79,6 +82,18 @@ class ClassWeighted(Loss):
       return (labels * jnp.broadcast_to(self.weights, labels.shape)).sum(-1)
     # An invalid label has whatever weight: the loss under it is NaN.
     return self.weights[jnp.clip(labels, 0, p.num_classes - 1)]
+
+  def _of_blocks(self, p: Distribution, labels: jax.Array, blocks: Any) -> jax.Array:
+    """The same of weights and labels that are whole or this device's part."""
+    labels, weights = jnp.asarray(labels), blocks.own(self.weights, 'class_weights')
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+      labels = check_labels(blocks.own(labels, 'labels'), p.shape, blocks.size)
+      weights = jnp.broadcast_to(weights, labels.shape)
+      out: jax.Array = blocks.class_sum(labels * weights)
+      return out
+    labels = check_labels(labels, p.shape, p.num_classes)
+    out = blocks.class_value(weights, labels)
+    return out
 
   def __str__(self) -> str:
     return f'class_weight[y]·({self.loss})'
