@@ -111,7 +111,7 @@ def class_objective(
   return reg.masked_mean(losses, mask), {
     'loss': (reg.masked_sum(losses, mask), count),
     'nll': metrics.nll(logits, labels, mask),
-    'entropy': metrics.entropy(logits, mask),
+    'entropy': metrics.entropy(logits, mask=mask),
     'error': (100 * (count - correct), count),  # percent
     'ece': (bins.correct - bins.confidence, count),
     'brier': metrics.brier(logits, labels, mask),

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.categorical import Categorical, Distribution, as_distribution
+from regularizers.checks import check_per_position
 from regularizers.values import (
   ScalarOrSchedule,
   Value,
@@ -40,7 +41,12 @@ class Loss(Value):
     **extra: Any,
   ) -> jax.Array:
     """The loss of every position, ``[...]``."""
+    check_keywords(self, extra)
     return self.value(_prepared(logits, labels, where), labels, **extra)
+
+  def keywords(self) -> frozenset[str] | None:
+    """Names of the keywords that it reads; None if it may be any."""
+    return None
 
   def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
     """The loss of a distribution."""
@@ -51,6 +57,26 @@ class Loss(Value):
   ) -> dict[str, jax.Array]:
     """The summands of `value` by name."""
     raise NotImplementedError
+
+
+_VARYING = frozenset({'step', 'teacher', 'key'})
+
+
+def check_keywords(loss: Loss, extra: dict[str, Any]) -> None:
+  """Raises TypeError for a keyword that no member of the loss reads.
+
+  What varies from step to step (``step``, ``teacher``, ``key``) may always be given,
+  so that a training loop need not know its loss.
+  """
+  known = loss.keywords()
+  unknown = sorted(set(extra) - _VARYING - (known or frozenset()))
+  if known is None or not unknown:
+    return
+  hint = ''
+  if 'mask' in unknown:
+    hint = '; positions are masked where they are reduced: masked_mean(losses, mask)'
+  expected = ', '.join(['where', *sorted(_VARYING | known)])
+  raise TypeError(f'{loss}: unknown {", ".join(unknown)}; expected {expected}{hint}')
 
 
 def _prepared(logits: Any, labels: Any, where: Any) -> Distribution:
@@ -64,7 +90,31 @@ Transform = Callable[[Any], Loss]
 
 @dataclasses.dataclass(frozen=True)
 class CrossEntropy(Loss):
-  """−log p(labels)."""
+  """Cross-entropy −log p(labels) in nats, per position; use it as `cross_entropy`.
+
+  For labels that are a distribution t it is −Σ_k t_k log p_k.
+
+  Args:
+    logits: ``[..., V]``, or a distribution.
+    labels: integers ``[...]``, or class weights ``[..., V]`` of a floating type.
+    where: optional mask of classes, broadcastable to ``[..., V]``. Not a mask of
+      positions, which belongs into `masked_mean`.
+
+  Returns:
+    ``[...]``; NaN where a label is out of range or on a masked class.
+
+  Raises:
+    TypeError: logits or labels of the wrong kind of number; an unknown keyword.
+    ValueError: shapes that do not match.
+
+  Example:
+    >>> import jax.numpy as jnp, regularizers as reg
+    >>> print(reg.cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3])).round(4))
+    [1.3863 1.3863]
+  """
+
+  def keywords(self) -> frozenset[str] | None:
+    return frozenset()
 
   def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
     return -p.log_prob(labels)
@@ -79,23 +129,6 @@ class CrossEntropy(Loss):
 
 
 cross_entropy = CrossEntropy()
-"""Cross-entropy −log p(labels) in nats, per position.
-
-For labels that are a distribution t it is −Σ_k t_k log p_k.
-
-Args:
-  logits: ``[..., V]``, or a distribution.
-  labels: integers ``[...]`` or a distribution ``[..., V]``.
-  where: optional mask of classes, broadcastable to ``[..., V]``.
-
-Returns:
-  ``[...]``; NaN where a label is out of range or on a masked class.
-
-Example:
-  >>> import jax.numpy as jnp, regularizers as reg
-  >>> print(reg.cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3])).round(4))
-  [1.3863 1.3863]
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,13 +143,21 @@ class Plain(Loss):
 
   def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
     if not isinstance(p, Categorical):
-      raise TypeError(f'{self} needs dense logits, got {type(p).__name__}')
+      raise TypeError(
+        f'{self} needs dense logits, got {type(p).__name__}; '
+        'linear_loss computes any loss in chunks of them'
+      )
     extra = accepted(self.function, extra)
     if p.where is not None:
       if 'where' not in accepted(self.function, {'where': None}):
         raise TypeError(f'{self} takes no where')
       extra['where'] = jnp.broadcast_to(p.where, p.logits.shape)
-    return self.function(p.logits, labels, **extra)
+    value = self.function(p.logits, labels, **extra)
+    return _without_invalid(check_per_position(str(self), value, p.shape), p, labels)
+
+  def keywords(self) -> frozenset[str] | None:
+    names = _keyword_names(self.function)
+    return None if names is None else frozenset(names)
 
   def parts(
     self, p: Distribution, labels: jax.Array, **extra: Any
@@ -125,6 +166,19 @@ class Plain(Loss):
 
   def __str__(self) -> str:
     return str(getattr(self.function, '__name__', repr(self.function)))
+
+
+def _without_invalid(value: jax.Array, p: Categorical, labels: Any) -> jax.Array:
+  """NaN under integer labels that are out of range or masked, as everywhere."""
+  labels = jnp.asarray(labels)
+  if labels.shape != p.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
+    return value
+  valid = (labels >= 0) & (labels < p.num_classes)
+  if p.where is not None:
+    where = jnp.broadcast_to(p.where, p.logits.shape)
+    index = jnp.clip(labels, 0, p.num_classes - 1)[..., None]
+    valid &= jnp.take_along_axis(where, index, -1)[..., 0]
+  return jnp.where(valid, value, jnp.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +219,12 @@ class Penalized(Loss):
   ) -> jax.Array:
     """weight · penalty, ``[...]``."""
     penalty = self.penalty(p, labels, **accepted(self.penalty, extra))
-    return _times(value_at(self.weight, extra.get('step'), self.name), penalty)
+    penalty = check_per_position(self.name, penalty, p.shape)
+    return times(value_at(self.weight, extra.get('step'), self.name), penalty)
+
+  def keywords(self) -> frozenset[str] | None:
+    inner, own = self.loss.keywords(), _keyword_names(self.penalty)
+    return None if inner is None or own is None else inner | set(own)
 
   def _members(self) -> tuple[Loss, list['Penalized']]:
     members: list[Penalized] = []
@@ -202,12 +261,12 @@ def _sum_of_priors(
     else:
       weight = value_at(member.weight, extra.get('step'), member.name)
       rest, own_prior = split(p, labels)
-      out.append(_times(weight, rest))
+      out.append(times(weight, rest))
       prior = prior + weight * own_prior
   return [*out, -p.mean_log_prob(prior)]
 
 
-def _times(weight: Any, penalty: jax.Array) -> jax.Array:
+def times(weight: Any, penalty: jax.Array) -> jax.Array:
   """weight · penalty, with 0 · inf = 0: a penalty of weight 0 is no penalty."""
   weight = jnp.asarray(weight, penalty.dtype)
   absent = (weight == 0) & jnp.isinf(penalty)
@@ -222,7 +281,12 @@ class AddPenalty(Value):
   weight: ScalarOrSchedule
   name: str
 
-  def __call__(self, loss: Any) -> Loss:
+  def __call__(self, loss: Any, *more: Any) -> Loss:
+    if more:
+      raise TypeError(
+        f'{self.name} is a transform: give it a loss first, as in '
+        f'{self.name}(…)(cross_entropy)(logits, labels)'
+      )
     return Penalized(as_loss(loss), self.penalty, self.weight, self.name)
 
   def __str__(self) -> str:
@@ -261,6 +325,8 @@ def add_penalty(
     raise TypeError(f'penalty: expected a function, got {penalty!r}')
   name = name or str(getattr(penalty, '__name__', type(penalty).__name__))
   check_number(f'{name}: weight', weight)
+  if not isinstance(name, str):
+    raise TypeError(f'name: expected a string, got {name!r}')
   return AddPenalty(penalty, weight, name)
 
 
@@ -344,6 +410,7 @@ def terms(loss: Any) -> Callable[..., dict[str, jax.Array]]:
     where: jax.Array | None = None,
     **extra: Any,
   ) -> dict[str, jax.Array]:
+    check_keywords(whole, extra)
     return whole.parts(_prepared(logits, labels, where), labels, **extra)
 
   return split
@@ -351,15 +418,22 @@ def terms(loss: Any) -> Callable[..., dict[str, jax.Array]]:
 
 def accepted(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
   """Those of the keywords that the function takes."""
-  try:
-    parameters = inspect.signature(function).parameters.values()
-  except (TypeError, ValueError):  # some builtins have no signature
+  names = _keyword_names(function)
+  if names is None:
     return dict(extra)
-  if any(p.kind is p.VAR_KEYWORD for p in parameters):
-    return dict(extra)
-  kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-  names = {p.name for p in parameters if p.kind in kinds}
   return {name: value for name, value in extra.items() if name in names}
+
+
+def _keyword_names(function: Callable[..., Any]) -> set[str] | None:
+  """Keywords that it takes beside its first two arguments; None if any."""
+  try:
+    parameters = list(inspect.signature(function).parameters.values())
+  except (TypeError, ValueError):  # some builtins have no signature
+    return None
+  if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    return None
+  kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+  return {p.name for p in parameters[2:] if p.kind in kinds}
 
 
 def _name(penalty: Penalty) -> str:

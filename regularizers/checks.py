@@ -1,22 +1,51 @@
 """Checks at the door: what was expected, and what came."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-def as_float(logits: jax.Array) -> jax.Array:
+def as_array(name: str, value: Any) -> jax.Array:
+  """An array of numbers, or a TypeError that names what is none."""
+  if isinstance(value, (jax.Array, np.ndarray)) and value.dtype != object:
+    return jnp.asarray(value)
+  if value is None or callable(value):
+    raise TypeError(f'{name}: expected an array, got {value!r}')
+  try:
+    return jnp.asarray(value)
+  except (TypeError, ValueError) as error:
+    raise TypeError(f'{name}: expected numbers, got {type(value).__name__}') from error
+
+
+def check_per_position(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
+  """What a loss or penalty gave, or an error unless it is one value per position."""
+  got = getattr(value, 'shape', None)
+  if got is None:
+    raise TypeError(f'{name}: expected an array {list(shape)}, got {value!r}')
+  if tuple(got) != tuple(shape):
+    raise ValueError(
+      f'{name}: expected one value per position, {list(shape)}, got {list(got)}; '
+      'losses and penalties must not be reduced'
+    )
+  out: jax.Array = jnp.asarray(value)
+  return out
+
+
+def as_float(logits: Any, name: str = 'logits') -> jax.Array:
   """Logits ``[..., V]`` in float32 or wider.
 
   Raises:
     TypeError: not floating.
     ValueError: no class axis.
   """
-  logits = jnp.asarray(logits)
+  logits = as_array(name, logits)
   if not jnp.issubdtype(logits.dtype, jnp.floating):
-    raise TypeError(f'logits: expected a floating type, got {logits.dtype}')
+    raise TypeError(f'{name}: expected a floating type, got {logits.dtype}')
   if logits.ndim == 0 or logits.shape[-1] == 0:
     raise ValueError(
-      f'logits: expected shape [..., V] with V > 0, got {list(logits.shape)}'
+      f'{name}: expected shape [..., V] with V > 0, got {list(logits.shape)}'
     )
   return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
@@ -28,7 +57,7 @@ def as_where(where: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     TypeError: not boolean.
     ValueError: it does not broadcast to the logits.
   """
-  where = jnp.asarray(where)
+  where = as_array('where', where)
   if where.dtype != jnp.bool_:
     raise TypeError(f'where: expected booleans, got {where.dtype}')
   try:
@@ -61,7 +90,10 @@ def check_labels(
     TypeError: floats where integers belong, or the other way round.
     ValueError: any other shape.
   """
-  labels = jnp.asarray(labels)
+  if isinstance(labels, np.ndarray) and labels.dtype.kind in 'iu':
+    # Of 64 bits jax would take the lower 32, and an invalid label might be valid.
+    labels = np.clip(labels, -1, 2**31 - 1)
+  labels = as_array('labels', labels)
   floating = jnp.issubdtype(labels.dtype, jnp.floating)
   integral = jnp.issubdtype(labels.dtype, jnp.integer)
   expected = (*shape, num_classes) if floating else shape
@@ -71,7 +103,8 @@ def check_labels(
     return labels.astype(jnp.int32) if narrow else labels
   wanted = (
     f'expected integers {list(shape)} or a distribution '
-    f'{[*shape, num_classes]}, got {labels.dtype}{list(labels.shape)}'
+    f'{[*shape, num_classes]} of a floating type, got '
+    f'{labels.dtype}{list(labels.shape)}'
   )
   wrong_type = labels.shape in (shape, (*shape, num_classes))
   raise (TypeError if wrong_type else ValueError)(f'labels: {wanted}')

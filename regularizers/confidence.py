@@ -32,7 +32,7 @@ class NegativeEntropy(Value):
     entropy = p.entropy()
     if self.threshold is None:
       return -entropy
-    missing = value_at(self.threshold, step, 'threshold') - entropy
+    missing = value_at(self.threshold, step, 'confidence_penalty: threshold') - entropy
     # `where`, not `maximum`: at the kink the gradient is 0, not half of it.
     return jnp.where(missing > 0, missing, 0.0)
 
@@ -75,7 +75,7 @@ def confidence_penalty(
     >>> print(reg.confidence_penalty(0.1, threshold=1.0)(reg.cross_entropy))
     cross_entropy + 0.1·(max(0, 1 − H(p)))
   """
-  check_number('confidence_penalty: threshold', threshold)
+  check_number('confidence_penalty: threshold', threshold, optional=True)
   penalty = NegativeEntropy(threshold)
   return add_penalty(penalty, weight, name='confidence_penalty')
 
@@ -191,7 +191,9 @@ class SkewDivergence(Value):
     self, p: Distribution, labels: jax.Array, *, step: Any = None
   ) -> jax.Array:
     prior = p.allowed_prior(self.prior)
-    alpha = jnp.asarray(value_at(self.alpha, step, 'alpha'), prior.dtype)
+    alpha = jnp.asarray(
+      value_at(self.alpha, step, 'generalized_entropy: alpha'), prior.dtype
+    )
     return p.sum(lambda log_p, u: _skew(log_p, u, alpha), prior)
 
   def __str__(self) -> str:

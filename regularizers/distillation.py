@@ -1,13 +1,17 @@
 """Penalties that draw a prediction towards a teacher's or towards peers'."""
 
 import dataclasses
+import math
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
 from regularizers.base import AddPenalty, add_penalty
-from regularizers.categorical import Categorical, Distribution, class_sum, relative
+from regularizers.categorical import Categorical, Distribution, relative
+from regularizers.checks import aligned, as_float
+from regularizers.kernels.dense import times
+from regularizers.linear import LinearCategorical
 from regularizers.values import ScalarOrSchedule, Value, check_number, show, value_at
 
 Kind = Literal['cross_entropy', 'kl', 'reverse_kl', 'squared_logits']
@@ -36,7 +40,7 @@ class Matching(Value):
     def divergence(p: Distribution, teacher: Any) -> jax.Array:
       if not (isinstance(t, (int, float)) and t == 1):
         p = p.tempered(t)
-      return _DIVERGENCES[self.kind](p, teacher_log_probs(teacher, p, t))
+      return _DIVERGENCES[self.kind](p, Teacher.of(teacher, p, t))
 
     # What is kept for the backward pass is the arguments, not their softmax.
     value: jax.Array = jax.checkpoint(divergence, prevent_cse=False)(p, teacher)
@@ -49,38 +53,90 @@ class Matching(Value):
     return f'T²·{form}, T={show(self.temperature)}'
 
 
-def teacher_log_probs(teacher: Any, p: Distribution, temperature: Any) -> jax.Array:
-  """Log-probabilities of the teacher at a temperature; no gradient flows to it.
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+  """One or more peers as class arrays, whose probabilities are averaged.
 
-  Args:
-    teacher: logits ``[..., V]``, a `Categorical`, or either with a leading axis of
-      peers, whose probabilities are averaged.
-    p: the prediction, for its shape and its mask of classes.
-    temperature: what the logits are divided by.
-
-  Raises:
-    ValueError: a shape that is neither the prediction's nor a stack of it.
+  Attributes:
+    peers: log-probabilities ``[..., V]``, or distributions that stand for them.
   """
+
+  peers: tuple[Any, ...]
+
+  @classmethod
+  def of(cls, teacher: Any, p: Distribution, temperature: Any) -> 'Teacher':
+    """The teacher at a temperature; no gradient flows to it.
+
+    Args:
+      teacher: logits ``[..., V]``, a distribution, a stack of logits ``[peers, ...,
+        V]``, or a list or tuple of logits and distributions.
+      p: the prediction, for its shape and its mask of classes.
+      temperature: what the logits are divided by.
+
+    Raises:
+      TypeError: not a teacher.
+      ValueError: a shape that is neither the prediction's nor a stack of it; no peer.
+    """
+    if isinstance(teacher, (list, tuple)) and any(map(_is_peer, teacher)):
+      return cls(tuple(_peer(one, p, temperature) for one in teacher))
+    return cls((_peer(teacher, p, temperature),))
+
+  def sum(self, p: Distribution, phi: Any, *arrays: Any) -> jax.Array:
+    """Σ_k phi(log p_k, log q_k, …), ``[...]``, q the mean of the peers."""
+    count = len(self.peers)
+
+    def mixed(log_p: jax.Array, *rest: jax.Array) -> jax.Array:
+      log_q, others = rest[0], rest[count:]
+      if count > 1:
+        log_q = jax.nn.logsumexp(jnp.stack(rest[:count]), 0) - math.log(count)
+      return phi(log_p, log_q, *others)
+
+    return p.sum(mixed, *self.peers, *arrays)
+
+
+def _is_peer(teacher: Any) -> bool:
+  return isinstance(teacher, Distribution) or jnp.ndim(teacher) > 0
+
+
+def _peer(teacher: Any, p: Distribution, temperature: Any) -> Any:
+  """One peer's log-probabilities, those of a stack averaged; no gradient."""
+  teacher = jax.lax.stop_gradient(teacher)
+  if isinstance(teacher, LinearCategorical):
+    _check_shape((*teacher.shape, teacher.num_classes), (*p.shape, p.num_classes))
+    return teacher.tempered(temperature)
   where = getattr(p, 'where', None)
   if isinstance(teacher, Categorical):
-    teacher, where = teacher.logits, teacher.where if where is None else where
+    where = _both(where, teacher.where)
+    teacher = teacher.logits
   elif isinstance(teacher, Distribution):  # its log-probabilities are logits too
     teacher = _log_probs(teacher)
-  teacher = jax.lax.stop_gradient(jnp.asarray(teacher))
+  teacher = as_float(teacher, 'teacher')
   blocks, of_logits = getattr(p, 'blocks', None), getattr(p, 'of_logits', Categorical)
   expected = (*p.shape, p.num_classes)
   if blocks is not None:
     teacher, expected = blocks.own(teacher, 'teacher'), (*p.shape, blocks.size)
-  if teacher.shape != expected and teacher.shape[1:] != expected:
-    raise ValueError(
-      f'teacher: expected logits {list(expected)} or a stack [peers, …] of them, '
-      f'got {list(teacher.shape)}'
-    )
-  stacked = teacher.ndim > len(expected)
+  stacked = teacher.shape[1:] == expected and teacher.shape[0] > 0
+  if not stacked:
+    _check_shape(teacher.shape, expected)
   log_q: jax.Array = of_logits(teacher, where).tempered(temperature).log_probs()
   if not stacked:
     return log_q
-  return jax.nn.logsumexp(log_q, axis=0) - jnp.log(float(teacher.shape[0]))
+  return jax.nn.logsumexp(log_q, axis=0) - math.log(teacher.shape[0])
+
+
+def _both(where: Any, own: Any) -> Any:
+  if where is None or own is None:
+    return own if where is None else where
+  rank = max(where.ndim, own.ndim)
+  return aligned(where, rank) & aligned(own, rank)
+
+
+def _check_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+  if shape != expected:
+    raise ValueError(
+      f'teacher: expected logits {list(expected)} or a stack [peers, …] of them, '
+      f'got {list(shape)}'
+    )
 
 
 def _log_probs(teacher: Distribution) -> jax.Array:
@@ -91,30 +147,39 @@ def _log_probs(teacher: Distribution) -> jax.Array:
   return out
 
 
-def _cross_entropy(p: Distribution, log_q: jax.Array) -> jax.Array:
-  return -p.log_prob(jnp.exp(log_q))
+def _cross_entropy(p: Distribution, teacher: Teacher) -> jax.Array:
+  return teacher.sum(p, lambda log_p, log_q: -times(jnp.exp(log_q), log_p))
 
 
-def _kl(p: Distribution, log_q: jax.Array) -> jax.Array:
-  negative_entropy = class_sum(p, relative(log_q, jnp.zeros_like(log_q)))
-  return negative_entropy - p.log_prob(jnp.exp(log_q))
+def _kl(p: Distribution, teacher: Teacher) -> jax.Array:
+  return teacher.sum(p, lambda log_p, log_q: relative(log_q, log_p))
 
 
-def _reverse_kl(p: Distribution, log_q: jax.Array) -> jax.Array:
-  return p.sum(relative, log_q)
+def _reverse_kl(p: Distribution, teacher: Teacher) -> jax.Array:
+  return teacher.sum(p, relative)
 
 
-def _squared_logits(p: Distribution, log_q: jax.Array) -> jax.Array:
-  """Mean over classes of the squared difference of centred logits."""
-  centre_p = p.mean_log_prob()[..., None]
-  allowed = p.allowed_prior(None) > 0
-  centred_q = jnp.where(allowed, log_q, 0.0)
+def _squared_logits(p: Distribution, teacher: Teacher) -> jax.Array:
+  """Mean over classes of the squared difference of centred logits.
+
+  A class that is impossible for both differs by nothing.
+  """
   count = p.num_allowed()
-  centred_q = centred_q - (class_sum(p, centred_q) / count)[..., None]
-  squares = p.sum(
-    lambda log_p, q, centre: jnp.square(log_p - centre - q), centred_q, centre_p
+  mean = (teacher.sum(p, _difference) / count)[..., None]
+  squares = teacher.sum(
+    p, _squared, mean
   )
   return squares / count
+
+
+def _difference(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
+  same = jnp.isneginf(log_p) & jnp.isneginf(log_q)
+  return jnp.where(same, 0.0, log_p) - jnp.where(same, 0.0, log_q)
+
+
+def _squared(log_p: jax.Array, log_q: jax.Array, mean: jax.Array) -> jax.Array:
+  same = jnp.isneginf(log_p) & jnp.isneginf(log_q)
+  return jnp.where(same, 0.0, jnp.square(_difference(log_p, log_q) - mean))
 
 
 _DIVERGENCES = {
@@ -142,8 +207,9 @@ def distillation(
       T² keeps the size of the gradient. The rest of the loss stays at T = 1.
 
   Returns:
-    A transform. The loss needs ``teacher=``: logits ``[..., V]``, a `Categorical`,
-    or a stack of peers ``[peers, ..., V]``, averaged as probabilities. No gradient
+    A transform. The loss needs ``teacher=``: logits ``[..., V]``, a distribution
+    (a `LinearCategorical` too), or peers whose probabilities are averaged: a stack
+    of logits ``[peers, ..., V]`` or a list of logits and distributions. No gradient
     flows to it. Under ``where`` the teacher is masked and renormalised too.
 
   Raises:

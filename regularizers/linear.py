@@ -10,7 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.categorical import Categorical
-from regularizers.checks import aligned, as_where, check_labels, check_prior_shape
+from regularizers.checks import (
+  aligned,
+  as_array,
+  as_where,
+  check_labels,
+  check_prior_shape,
+)
 from regularizers.kernels import dense, tiles
 from regularizers.kernels.tiles import Tile, Tiling
 from regularizers.values import check_number
@@ -390,8 +396,8 @@ def check_linear(
   hidden: Any, kernel: Any, bias: Any, softcap: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
   """Hidden states, kernel and bias as arrays, or an error about their shapes."""
-  hidden, kernel = jnp.asarray(hidden), jnp.asarray(kernel)
-  bias = None if bias is None else jnp.asarray(bias)
+  hidden, kernel = as_array('hidden', hidden), as_array('kernel', kernel)
+  bias = None if bias is None else as_array('bias', bias)
   for name, array in (('hidden', hidden), ('kernel', kernel), ('bias', bias)):
     if array is not None and not jnp.issubdtype(array.dtype, jnp.floating):
       raise TypeError(f'{name}: expected a floating type, got {array.dtype}')
@@ -407,7 +413,7 @@ def check_linear(
       f'bias: expected [{kernel.shape[1]}] for kernel {list(kernel.shape)}, '
       f'got {list(bias.shape)}'
     )
-  check_number('softcap', softcap, above=True)
+  check_number('softcap', softcap, above=True, optional=True)
   return hidden, kernel, bias
 
 

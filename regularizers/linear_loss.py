@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal
 
-from regularizers.base import as_loss
+from regularizers.base import as_loss, check_keywords
 from regularizers.categorical import Categorical
 from regularizers.checks import as_where, check_labels
 from regularizers.chunks import Packing, Rows, pack
@@ -89,6 +89,7 @@ def linear_loss(
   """
   hidden, kernel, bias = check_linear(hidden, kernel, bias, softcap)
   shape, num_classes = hidden.shape[:-1], kernel.shape[1]
+  check_keywords(as_loss(loss), extra)
   dtype = jnp.result_type(hidden.dtype, kernel.dtype)
   labels = check_labels(labels, shape, num_classes)
   weights, normalizer = _weights(mask, normalizer, shape, dtype)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from regularizers.categorical import Categorical, Distribution, as_distribution
 from regularizers.checks import check_labels
-from regularizers.reductions import masked_sum
+from regularizers.reductions import fit, masked_sum
 
 Average = tuple[jax.Array, jax.Array]
 Mask = jax.Array | None
@@ -36,8 +36,14 @@ def nll(
   return _average(-as_distribution(logits).log_prob(labels), mask)
 
 
-def entropy(logits: jax.Array | Distribution, mask: Mask = None) -> Average:
-  """Sum of the predicted distributions' entropy, in nats, and count."""
+def entropy(logits: jax.Array | Distribution, *, mask: Mask = None) -> Average:
+  """Sum of the predicted distributions' entropy, in nats, and count.
+
+  Example:
+    >>> total, count = entropy(jnp.zeros((2, 4)))
+    >>> print((total / count).round(4))
+    1.3863
+  """
   return _average(as_distribution(logits).entropy(), mask)
 
 
@@ -122,10 +128,7 @@ def calibration_bins(
   index = jnp.clip(jnp.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
   ones = jnp.ones_like(confidence)
   if mask is not None:
-    mask = jnp.asarray(mask, confidence.dtype)
-    ones = jnp.broadcast_to(
-      mask.reshape((1,) * (ones.ndim - mask.ndim) + mask.shape), ones.shape
-    )
+    ones = fit(mask, ones).astype(ones.dtype)
 
   def total(values: jax.Array) -> jax.Array:
     weighted = jnp.where(ones != 0, ones * values, 0.0)

@@ -18,8 +18,8 @@ def masked_sum(
       positions are split: the sum is over all devices' positions.
 
   Returns:
-    A scalar, float32 or wider. What stands where the mask is 0 changes neither the value nor, as
-    long as it came from finite numbers, the gradient.
+    A scalar, float32 or wider. What stands where the mask is 0 changes neither the
+    value nor, as long as it came from finite numbers, the gradient.
 
   Raises:
     NameError: an axis name that is not bound.

@@ -9,7 +9,7 @@ import numpy as np
 
 from regularizers.base import AddPenalty, Loss, Transform, add_penalty, as_loss
 from regularizers.categorical import Distribution
-from regularizers.checks import check_labels
+from regularizers.checks import as_array, check_labels
 from regularizers.values import (
   ScalarOrSchedule,
   Value,
@@ -89,6 +89,10 @@ def label_smoothing(
     [0.5968]
   """
   check_number('label_smoothing: epsilon', epsilon, high=1.0)
+  if not isinstance(exclude_target, bool):
+    raise TypeError(
+      f'label_smoothing: exclude_target: expected a bool, got {exclude_target!r}'
+    )
   penalty = Smoothing(exclude_target=exclude_target)
   return add_penalty(penalty, epsilon, name='label_smoothing')
 
@@ -121,7 +125,7 @@ def unigram_smoothing(epsilon: ScalarOrSchedule, prior: jax.Array) -> AddPenalty
     [0.5328]
   """
   check_number('unigram_smoothing: epsilon', epsilon, high=1.0)
-  check_prior('unigram_smoothing: prior', prior)
+  check_prior('unigram_smoothing: prior', as_array('unigram_smoothing: prior', prior))
   return add_penalty(Smoothing(jnp.asarray(prior)), epsilon, name='unigram_smoothing')
 
 
@@ -148,8 +152,11 @@ def unigram_prior(
     >>> print(reg.unigram_prior(jnp.array([0, 0, 0, 2]), 3))
     [0.75 0.   0.25]
   """
-  if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-    raise TypeError(f'labels: expected integers, got {jnp.result_type(labels)}')
+  labels = as_array('labels', labels)
+  if not jnp.issubdtype(labels.dtype, jnp.integer):
+    raise TypeError(f'labels: expected integers, got {labels.dtype}')
+  if not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
+    raise ValueError(f'num_classes: expected an integer > 0, got {num_classes!r}')
   check_number('unigram_prior: temperature', temperature, above=True)
   if not isinstance(labels, jax.core.Tracer):
     _check_range(np.asarray(labels), num_classes)
@@ -176,6 +183,9 @@ class LabelNoise(Loss):
   rate: ScalarOrSchedule
   prior: jax.Array | None = None
 
+  def keywords(self) -> frozenset[str] | None:
+    return self.loss.keywords()
+
   def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
     labels, extra = self._replace(p, labels, extra)
     return self.loss.value(p, labels, **extra)
@@ -192,12 +202,11 @@ class LabelNoise(Loss):
     key = extra.get('key')
     if key is None:
       raise TypeError('label_noise draws labels: call the loss with key=…')
-    labels = jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
+    if not jnp.issubdtype(as_array('labels', labels).dtype, jnp.integer):
       raise TypeError(f'label_noise: expected integer labels, got {labels.dtype}')
     labels = check_labels(labels, p.shape, p.num_classes)
     rate = value_at(self.rate, extra.get('step'), 'label_noise: rate')
-    replace_key, draw_key, inner_key = jax.random.split(key, 3)
+    replace_key, draw_key, inner_key = _split_key(key)
     noise = self._draw(draw_key, p, labels)
     replaced = jax.random.uniform(replace_key, labels.shape) < rate
     # An invalid label stays invalid: noise must not hide it.
@@ -221,6 +230,15 @@ class LabelNoise(Loss):
   def __str__(self) -> str:
     prior = 'u' if self.prior is None else 'prior'
     return f'label_noise[{show(self.rate)}, {prior}]({self.loss})'
+
+
+def _split_key(key: Any) -> jax.Array:
+  try:
+    return jax.random.split(key, 3)
+  except (TypeError, ValueError) as error:
+    raise TypeError(
+      f'label_noise: key: expected one jax.random.key, got {key!r}'
+    ) from error
 
 
 def _passed(cumulative: jax.Array, target: jax.Array) -> jax.Array:

@@ -108,6 +108,7 @@ def check_number(
   low: float = 0.0,
   high: float = np.inf,
   above: bool = False,
+  optional: bool = False,
 ) -> None:
   """Raises ValueError unless ``low <= number <= high``, when it is concrete.
 
@@ -117,26 +118,36 @@ def check_number(
     low: smallest allowed value.
     high: largest allowed value.
     above: whether ``low`` itself is excluded.
+    optional: whether it may be None.
   """
   if isinstance(number, Value):  # losses can be called too, but are no schedules
     raise TypeError(f'{name}: expected a number or a schedule, got {number}')
-  if number is None or callable(number) or isinstance(number, jax.core.Tracer):
+  if number is None and optional:
+    return
+  if number is None or isinstance(number, (bool, str)):
+    raise TypeError(f'{name}: expected a number or a schedule, got {number!r}')
+  if callable(number) or isinstance(number, jax.core.Tracer):
     return
   try:
     numbers = np.asarray(number, dtype=np.float64)
   except (TypeError, ValueError) as error:
     raise TypeError(f'{name}: expected a number, got {number!r}') from error
   inside = (numbers > low if above else numbers >= low) & (numbers <= high)
+  inside &= np.isfinite(numbers)
   if not np.all(inside):
     bound = f'{"(" if above else "["}{low:g}, {high:g}{")" if high == np.inf else "]"}'
-    raise ValueError(f'{name}: expected a number in {bound}, got {number!r}')
+    wrong = numbers[~inside][0] if numbers.ndim else number
+    raise ValueError(f'{name}: expected a number in {bound}, got {wrong!r}')
 
 
 def check_prior(name: str, prior: Any) -> None:
   """Raises ValueError unless a concrete prior is ``[V]``, ≥ 0 and sums to one."""
   if prior is None or isinstance(prior, jax.core.Tracer):
     return
-  prior = np.asarray(prior, dtype=np.float64)
+  try:
+    prior = np.asarray(prior, dtype=np.float64)
+  except (TypeError, ValueError) as error:
+    raise TypeError(f'{name}: expected probabilities [V], got {prior!r}') from error
   if prior.ndim != 1:
     raise ValueError(f'{name}: expected shape [V], got {list(prior.shape)}')
   if not np.all(prior >= 0):

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regularizers.base import AddPenalty, Loss, Transform, add_penalty, as_loss
+from regularizers.base import AddPenalty, Loss, Transform, add_penalty, as_loss, times
 from regularizers.categorical import Distribution
-from regularizers.checks import check_labels
+from regularizers.checks import as_array, check_labels
 from regularizers.values import ScalarOrSchedule, Value, check_number
 
 
@@ -57,16 +57,18 @@ class ClassWeighted(Loss):
   loss: Loss
   weights: jax.Array
 
+  def keywords(self) -> frozenset[str] | None:
+    return self.loss.keywords()
+
   def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
-    losses = self.loss.value(p, labels, **extra)
-    return self._of(p, labels).astype(losses.dtype) * losses
+    return times(self._of(p, labels), self.loss.value(p, labels, **extra))
 
   def parts(
     self, p: Distribution, labels: jax.Array, **extra: Any
   ) -> dict[str, jax.Array]:
     weights = self._of(p, labels)
     parts = self.loss.parts(p, labels, **extra)
-    return {name: weights.astype(part.dtype) * part for name, part in parts.items()}
+    return {name: times(weights, part) for name, part in parts.items()}
 
   def _of(self, p: Distribution, labels: jax.Array) -> jax.Array:
     blocks = getattr(p, 'blocks', None)
@@ -135,8 +137,8 @@ def class_weights(weights: jax.Array) -> Transform:
     >>> print(loss(jnp.zeros((2, 2)), jnp.array([0, 1])).round(4))
     [0.6931 2.0794]
   """
+  weights = as_array('class_weights', weights)
   check_number('class_weights', weights)
-  if not isinstance(weights, jax.core.Tracer) and np.ndim(weights) != 1:
+  if np.ndim(weights) != 1:
     raise ValueError(f'class_weights: expected [V], got {list(np.shape(weights))}')
-  weights = jnp.asarray(weights)
   return WeightClasses(weights.astype(jnp.promote_types(weights.dtype, jnp.float32)))

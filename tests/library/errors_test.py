@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -10,6 +11,7 @@ import regularizers as reg
 CE = reg.cross_entropy
 Z, Y = jnp.zeros((2, 3)), jnp.array([0, 2])
 CP = reg.confidence_penalty(0.1)(CE)
+PLAIN = reg.confidence_penalty(0.1)(optax.softmax_cross_entropy_with_integer_labels)
 ramp = optax.linear_schedule(0.0, 1.0, 10)
 
 CASES = {
@@ -38,11 +40,8 @@ CASES = {
     'where',
   ),
   'where on a loss without': (
-    lambda: (
-      CP.loss
-      and reg.label_smoothing(0.1)(lambda logits, labels: logits[:, 0])(
-        Z, Y, where=jnp.ones(3, bool)
-      )
+    lambda: reg.label_smoothing(0.1)(lambda logits, labels: logits[:, 0])(
+      Z, Y, where=jnp.ones(3, bool)
     ),
     TypeError,
     'takes no where',
@@ -86,6 +85,73 @@ CASES = {
     lambda: reg.forward_kl(0.1, jnp.full(4, 0.25))(CE)(Z, Y),
     ValueError,
     r'\[3\] for 3 classes, got \[4\]',
+  ),
+  'unknown keyword': (lambda: CE(Z, Y, setp=3), TypeError, 'unknown setp; expected'),
+  'mask of positions': (lambda: CP(Z, Y, mask=Y), TypeError, 'masked_mean'),
+  'unknown to optax': (
+    lambda: reg.label_smoothing(0.1)(optax.sigmoid_focal_loss)(Z, Y, gama=3),
+    TypeError,
+    'unknown gama; expected .*gamma',
+  ),
+  'reduced base': (
+    lambda: reg.label_smoothing(0.1)(lambda z, y: z.mean())(Z, Y),
+    ValueError,
+    r'one value per position, \[2\], got \[\]',
+  ),
+  'reduced penalty': (
+    lambda: reg.add_penalty(lambda p, y: p.entropy().mean(), 0.1, name='mine')(CE)(
+      Z, Y
+    ),
+    ValueError,
+    r'mine: expected one value per position, \[2\], got \[\]',
+  ),
+  'penalty of nothing': (
+    lambda: reg.add_penalty(lambda p, y: None, 0.1, name='mine')(CE)(Z, Y),
+    TypeError,
+    r'mine: expected an array \[2\], got None',
+  ),
+  'labels of objects': (
+    lambda: CE(Z, np.array([None, 1], object)),
+    TypeError,
+    'labels: expected numbers',
+  ),
+  'no logits': (lambda: CE(None, Y), TypeError, 'logits: expected an array, got None'),
+  'weight None': (lambda: reg.confidence_penalty(None), TypeError, 'weight.*None'),
+  'weight a word': (lambda: reg.z_loss('0.1'), TypeError, "weight.*'0.1'"),
+  'epsilon a bool': (lambda: reg.label_smoothing(True), TypeError, 'epsilon.*True'),
+  'infinite weight': (lambda: reg.z_loss(float('inf')), ValueError, 'weight.*inf'),
+  'no bool': (
+    lambda: reg.label_smoothing(0.1, 0.2),
+    TypeError,
+    'exclude_target: expected a bool, got 0.2',
+  ),
+  'no prior': (lambda: reg.unigram_smoothing(0.1, None), TypeError, 'prior.*None'),
+  'name': (lambda: reg.add_penalty(len, 0.1, name=3), TypeError, 'name'),
+  'integer teacher': (
+    lambda: reg.distillation(1.0)(CE)(Z, Y, teacher=jnp.zeros((2, 3), int)),
+    TypeError,
+    'teacher: expected a floating type',
+  ),
+  'no peer': (
+    lambda: reg.distillation(1.0)(CE)(Z, Y, teacher=jnp.zeros((0, 2, 3))),
+    ValueError,
+    r'teacher.*\[0, 2, 3\]',
+  ),
+  'key a number': (
+    lambda: reg.label_noise(0.5)(CE)(Z, Y, key=0),
+    TypeError,
+    'label_noise: key',
+  ),
+  'no loss': (
+    lambda: reg.label_smoothing(0.1)(Z, Y),
+    TypeError,
+    'give it a loss first',
+  ),
+  'labels as mask': (lambda: reg.metrics.entropy(Z, Y), TypeError, 'positional'),
+  'mask of bins': (
+    lambda: reg.metrics.ece(Z, Y, jnp.ones(3)),
+    ValueError,
+    'mask.*does not broadcast',
   ),
   'no step': (
     lambda: reg.confidence_penalty(ramp)(CE)(Z, Y),
@@ -177,7 +243,7 @@ def test_error_says_what_is_wrong(name):
 
 @pytest.mark.parametrize(
   'loss',
-  [CE, CP, reg.label_smoothing(0.1)(CE), reg.class_weights(jnp.ones(3))(CE)],
+  [CE, CP, reg.label_smoothing(0.1)(CE), reg.class_weights(jnp.ones(3))(CE), PLAIN],
   ids=str,
 )
 @pytest.mark.parametrize('label', [-100, -1, 3, 2**31 - 1])
@@ -193,5 +259,22 @@ def test_label_on_a_masked_class_is_nan():
   assert jnp.isnan(CE(Z, soft, where=where)).tolist() == [False, True]
 
 
-def test_keywords_that_nobody_wants_are_no_error():
-  assert CP(Z, Y, step=1, teacher=Z, anything=None).shape == (2,)
+def test_what_varies_from_step_to_step_may_always_be_given():
+  extra = {'step': 1, 'teacher': Z, 'key': jax.random.key(0)}
+  assert CP(Z, Y, **extra).shape == (2,)
+
+
+def test_a_penalty_that_takes_any_keyword_gets_any():
+  seen = {}
+
+  def penalty(p, labels, **extra):
+    seen.update(extra)
+    return p.entropy()
+
+  reg.add_penalty(penalty, 0.1)(CE)(Z, Y, anything=1)
+  assert seen == {'anything': 1}
+
+
+def test_64_bit_labels_do_not_wrap():
+  labels = np.array([2**40, 2], np.int64)
+  assert jnp.isnan(CE(Z, labels)).tolist() == [True, False]
