@@ -166,9 +166,7 @@ def _squared_logits(p: Distribution, teacher: Teacher) -> jax.Array:
   """
   count = p.num_allowed()
   mean = (teacher.sum(p, _difference) / count)[..., None]
-  squares = teacher.sum(
-    p, _squared, mean
-  )
+  squares = teacher.sum(p, _squared, mean)
   return squares / count
 
 

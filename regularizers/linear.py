@@ -32,10 +32,12 @@ class _Logits:
   def __call__(
     self, inputs: dict[str, Any], where: jax.Array | None, tile: Tile
   ) -> jax.Array:
-    kernel = self.tiling.cut(inputs['kernel'], tile)
+    kernel = tiles.carried(
+      *(self.tiling.cut(inputs[name], tile) for name in ('kernel', 'wide_kernel'))
+    )
     z = tiles.product(inputs['hidden'], kernel, self.dtype)
     if inputs['bias'] is not None:
-      z = z + self.tiling.cut(inputs['bias'], tile)[None].astype(z.dtype)
+      z = z + self.tiling.cut(inputs['bias'], tile)[None]
     z = _finish(z, inputs)
     # After the cap, which would turn −inf into −cap.
     for mask in (tile.fresh, None if where is None else self.tiling.cut(where, tile)):
@@ -118,8 +120,9 @@ class LinearCategorical:
       where = as_where(where, (*shape, num_classes))
     inputs = {
       'hidden': hidden.reshape(rows, hidden.shape[-1]).astype(wide),
-      'kernel': kernel,
-      'bias': bias,
+      'kernel': jax.lax.stop_gradient(kernel),
+      'wide_kernel': kernel.astype(wide),
+      'bias': None if bias is None else bias.astype(wide),
       'softcap': None if softcap is None else jnp.asarray(softcap, wide),
       'temperature': None,
     }
@@ -243,17 +246,20 @@ class LinearCategorical:
 
   def _picked(self, index: jax.Array) -> jax.Array:
     """The logits of one class a row, ``[N]``."""
-    hidden, kernel, bias = (self._inputs[n] for n in ('hidden', 'kernel', 'bias'))
 
-    def pick(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
-      columns = jnp.take(kernel, index, axis=1, mode='clip')
-      return (hidden * columns.T.astype(hidden.dtype)).sum(-1)
+    def pick(hidden: jax.Array, *kernels: jax.Array) -> jax.Array:
+      columns = [jnp.take(kernel, index, axis=1, mode='clip') for kernel in kernels]
+      return (hidden * tiles.carried(*columns).T).sum(-1)
 
     # The columns are taken again rather than kept for the backward pass.
-    z = jax.checkpoint(pick)(hidden, kernel)
-    if bias is not None:
-      z = z + bias[index].astype(z.dtype)
+    z = jax.checkpoint(pick)(*self._affine())
+    if self._inputs['bias'] is not None:
+      z = z + self._inputs['bias'][index]
     return _finish(z, self._inputs)
+
+  def _affine(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    inputs = self._inputs
+    return inputs['hidden'], inputs['kernel'], inputs['wide_kernel']
 
   def _weighted_log_prob(self, weights: jax.Array) -> jax.Array:
     weights = weights.astype(self._inputs['hidden'].dtype)
@@ -278,12 +284,11 @@ class LinearCategorical:
     return self._out(mean)
 
   def _mean_logit(self, weights: jax.Array) -> jax.Array:
-    hidden, kernel, bias = (self._inputs[n] for n in ('hidden', 'kernel', 'bias'))
+    hidden, *kernels = self._affine()
     # A product and a sum, not a matrix product: it reads a short kernel as it is.
-    mean = (kernel.astype(hidden.dtype) * weights[None]).sum(1)
-    z = hidden @ mean
-    if bias is not None:
-      z = z + dense.times(weights, bias.astype(z.dtype)).sum()
+    z = hidden @ (tiles.carried(*kernels) * weights[None]).sum(1)
+    if self._inputs['bias'] is not None:
+      z = z + dense.times(weights, self._inputs['bias']).sum()
     return _finish(z, self._inputs)
 
   def entropy(self) -> jax.Array:

@@ -94,6 +94,21 @@ class Tiling:
     return self.fold(jax.checkpoint(body, prevent_cse=False), init)
 
 
+@jax.custom_jvp
+def carried(array: jax.Array, wide: jax.Array) -> jax.Array:
+  """The values of an array in the dtype of another, which takes its derivative.
+
+  ``wide`` is the same array in float32: gradients of its parts are summed in
+  float32, yet it is never computed, only the parts of the short array that are read.
+  """
+  return array.astype(wide.dtype)
+
+
+@carried.defjvp
+def _carried_jvp(primals: Any, tangents: Any) -> Any:
+  return carried(*primals), tangents[1]
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def product(hidden: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
   """``hidden @ kernel`` of operands of a dtype, summed in float32 or wider.
