@@ -15,10 +15,8 @@ Wrap the loss you have:
 from regularizers import metrics as metrics
 from regularizers.accumulation import accumulate_gradients as accumulate_gradients
 from regularizers.accumulation import microbatches as microbatches
-from regularizers.base import Loss as Loss
 from regularizers.base import add_penalty as add_penalty
 from regularizers.base import chain as chain
-from regularizers.base import cross_entropy as cross_entropy
 from regularizers.base import terms as terms
 from regularizers.categorical import Categorical as Categorical
 from regularizers.categorical import Distribution as Distribution
@@ -36,6 +34,8 @@ from regularizers.distillation import codistillation as codistillation
 from regularizers.distillation import distillation as distillation
 from regularizers.linear import LinearCategorical as LinearCategorical
 from regularizers.linear_loss import linear_loss as linear_loss
+from regularizers.loss import Loss as Loss
+from regularizers.loss import cross_entropy as cross_entropy
 from regularizers.reductions import masked_mean as masked_mean
 from regularizers.reductions import masked_sum as masked_sum
 from regularizers.sharded import ShardedCategorical as ShardedCategorical

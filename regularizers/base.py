@@ -1,16 +1,17 @@
-"""Losses, transforms of losses, and the one combinator they are made with."""
+"""Transforms of losses, and the one combinator they are made with."""
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from regularizers.categorical import Categorical, Distribution, as_distribution
+from regularizers.categorical import Distribution
 from regularizers.checks import check_per_position
+from regularizers.loss import Loss, check_keywords, prepared
+from regularizers.plain import Plain, accepted, keyword_names
 from regularizers.values import (
   ScalarOrSchedule,
   Value,
@@ -23,162 +24,7 @@ Penalty = Callable[..., jax.Array]
 """``penalty(distribution, labels, **extra) -> [...]``, in nats by convention."""
 
 
-class Loss(Value):
-  """A loss: one value per position, never reduced.
-
-  Call it with logits ``[..., V]`` (any floating type) or a distribution, and with
-  labels: integers ``[...]`` or a distribution ``[..., V]``. The result ``[...]`` is
-  float32 or wider, in nats. ``where`` masks classes (see `Categorical`); what
-  varies from step to step is a keyword (``step``, ``teacher``, ``key``).
-  """
-
-  def __call__(
-    self,
-    logits: jax.Array | Distribution,
-    labels: jax.Array,
-    *,
-    where: jax.Array | None = None,
-    **extra: Any,
-  ) -> jax.Array:
-    """The loss of every position, ``[...]``."""
-    check_keywords(self, extra)
-    return self.value(_prepared(logits, labels, where), labels, **extra)
-
-  def keywords(self) -> frozenset[str] | None:
-    """Names of the keywords that it reads; None if it may be any."""
-    return None
-
-  def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
-    """The loss of a distribution."""
-    return functools.reduce(jnp.add, self.parts(p, labels, **extra).values())
-
-  def parts(
-    self, p: Distribution, labels: jax.Array, **extra: Any
-  ) -> dict[str, jax.Array]:
-    """The summands of `value` by name."""
-    raise NotImplementedError
-
-
-_VARYING = frozenset({'step', 'teacher', 'key'})
-
-
-def check_keywords(loss: Loss, extra: dict[str, Any]) -> None:
-  """Raises TypeError for a keyword that no member of the loss reads.
-
-  What varies from step to step (``step``, ``teacher``, ``key``) may always be given,
-  so that a training loop need not know its loss.
-  """
-  known = loss.keywords()
-  unknown = sorted(set(extra) - _VARYING - (known or frozenset()))
-  if known is None or not unknown:
-    return
-  hint = ''
-  if 'mask' in unknown:
-    hint = '; positions are masked where they are reduced: masked_mean(losses, mask)'
-  expected = ', '.join(['where', *sorted(_VARYING | known)])
-  raise TypeError(f'{loss}: unknown {", ".join(unknown)}; expected {expected}{hint}')
-
-
-def _prepared(logits: Any, labels: Any, where: Any) -> Distribution:
-  p = as_distribution(logits, where)
-  knowing = getattr(p, 'knowing', None)
-  return p if knowing is None else knowing(labels)
-
-
 Transform = Callable[[Any], Loss]
-
-
-@dataclasses.dataclass(frozen=True)
-class CrossEntropy(Loss):
-  """Cross-entropy −log p(labels) in nats, per position; use it as `cross_entropy`.
-
-  For labels that are a distribution t it is −Σ_k t_k log p_k.
-
-  Args:
-    logits: ``[..., V]``, or a distribution.
-    labels: integers ``[...]``, or class weights ``[..., V]`` of a floating type.
-    where: optional mask of classes, broadcastable to ``[..., V]``. Not a mask of
-      positions, which belongs into `masked_mean`.
-
-  Returns:
-    ``[...]``; NaN where a label is out of range or on a masked class.
-
-  Raises:
-    TypeError: logits or labels of the wrong kind of number; an unknown keyword.
-    ValueError: shapes that do not match.
-
-  Example:
-    >>> import jax.numpy as jnp, regularizers as reg
-    >>> print(reg.cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3])).round(4))
-    [1.3863 1.3863]
-  """
-
-  def keywords(self) -> frozenset[str] | None:
-    return frozenset()
-
-  def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
-    return -p.log_prob(labels)
-
-  def parts(
-    self, p: Distribution, labels: jax.Array, **extra: Any
-  ) -> dict[str, jax.Array]:
-    return {'cross_entropy': self.value(p, labels)}
-
-  def __str__(self) -> str:
-    return 'cross_entropy'
-
-
-cross_entropy = CrossEntropy()
-
-
-@dataclasses.dataclass(frozen=True)
-class Plain(Loss):
-  """A loss function of other make, called with plain logits.
-
-  Attributes:
-    function: ``(logits, labels, **accepted) -> [...]``.
-  """
-
-  function: Callable[..., jax.Array]
-
-  def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
-    if not isinstance(p, Categorical):
-      raise TypeError(
-        f'{self} needs dense logits, got {type(p).__name__}; '
-        'linear_loss computes any loss in chunks of them'
-      )
-    extra = accepted(self.function, extra)
-    if p.where is not None:
-      if 'where' not in accepted(self.function, {'where': None}):
-        raise TypeError(f'{self} takes no where')
-      extra['where'] = jnp.broadcast_to(p.where, p.logits.shape)
-    value = self.function(p.logits, labels, **extra)
-    return _without_invalid(check_per_position(str(self), value, p.shape), p, labels)
-
-  def keywords(self) -> frozenset[str] | None:
-    names = _keyword_names(self.function)
-    return None if names is None else frozenset(names)
-
-  def parts(
-    self, p: Distribution, labels: jax.Array, **extra: Any
-  ) -> dict[str, jax.Array]:
-    return {str(self): self.value(p, labels, **extra)}
-
-  def __str__(self) -> str:
-    return str(getattr(self.function, '__name__', repr(self.function)))
-
-
-def _without_invalid(value: jax.Array, p: Categorical, labels: Any) -> jax.Array:
-  """NaN under integer labels that are out of range or masked, as everywhere."""
-  labels = jnp.asarray(labels)
-  if labels.shape != p.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
-    return value
-  valid = (labels >= 0) & (labels < p.num_classes)
-  if p.where is not None:
-    where = jnp.broadcast_to(p.where, p.logits.shape)
-    index = jnp.clip(labels, 0, p.num_classes - 1)[..., None]
-    valid &= jnp.take_along_axis(where, index, -1)[..., 0]
-  return jnp.where(valid, value, jnp.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +69,7 @@ class Penalized(Loss):
     return times(value_at(self.weight, extra.get('step'), self.name), penalty)
 
   def keywords(self) -> frozenset[str] | None:
-    inner, own = self.loss.keywords(), _keyword_names(self.penalty)
+    inner, own = self.loss.keywords(), keyword_names(self.penalty)
     return None if inner is None or own is None else inner | set(own)
 
   def _members(self) -> tuple[Loss, list['Penalized']]:
@@ -313,9 +159,10 @@ def add_penalty(
     ValueError: a negative weight.
 
   Example:
+    >>> import jax.numpy as jnp, regularizers as reg
     >>> def collision(p, labels):  # Σ p², the Rényi-2 kind of confidence
     ...   return p.sum(lambda log_p: jnp.exp(2 * log_p))
-    >>> loss = add_penalty(collision, 0.5)(cross_entropy)
+    >>> loss = reg.add_penalty(collision, 0.5)(reg.cross_entropy)
     >>> print(loss)
     cross_entropy + 0.5·(collision)
     >>> print(loss(jnp.zeros((1, 4)), jnp.array([0])).round(4))
@@ -411,29 +258,9 @@ def terms(loss: Any) -> Callable[..., dict[str, jax.Array]]:
     **extra: Any,
   ) -> dict[str, jax.Array]:
     check_keywords(whole, extra)
-    return whole.parts(_prepared(logits, labels, where), labels, **extra)
+    return whole.parts(prepared(logits, labels, where), labels, **extra)
 
   return split
-
-
-def accepted(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
-  """Those of the keywords that the function takes."""
-  names = _keyword_names(function)
-  if names is None:
-    return dict(extra)
-  return {name: value for name, value in extra.items() if name in names}
-
-
-def _keyword_names(function: Callable[..., Any]) -> set[str] | None:
-  """Keywords that it takes beside its first two arguments; None if any."""
-  try:
-    parameters = list(inspect.signature(function).parameters.values())
-  except (TypeError, ValueError):  # some builtins have no signature
-    return None
-  if any(p.kind is p.VAR_KEYWORD for p in parameters):
-    return None
-  kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-  return {p.name for p in parameters[2:] if p.kind in kinds}
 
 
 def _name(penalty: Penalty) -> str:

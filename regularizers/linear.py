@@ -18,42 +18,9 @@ from regularizers.checks import (
   check_prior_shape,
 )
 from regularizers.kernels import dense, tiles
+from regularizers.kernels.affine import AffineLogits, finish
 from regularizers.kernels.tiles import Tile, Tiling
 from regularizers.values import check_number
-
-
-@dataclasses.dataclass(frozen=True)
-class _Logits:
-  """Computes a tile of logits; static, so that derivative rules can be keyed on it."""
-
-  tiling: Tiling
-  dtype: Any
-
-  def __call__(
-    self, inputs: dict[str, Any], where: jax.Array | None, tile: Tile
-  ) -> jax.Array:
-    kernel = tiles.carried(
-      *(self.tiling.cut(inputs[name], tile) for name in ('kernel', 'wide_kernel'))
-    )
-    z = tiles.product(inputs['hidden'], kernel, self.dtype)
-    if inputs['bias'] is not None:
-      z = z + self.tiling.cut(inputs['bias'], tile)[None]
-    z = _finish(z, inputs)
-    # After the cap, which would turn −inf into −cap.
-    for mask in (tile.fresh, None if where is None else self.tiling.cut(where, tile)):
-      z = z if mask is None else jnp.where(mask, z, -jnp.inf)
-    return z
-
-
-def _finish(z: jax.Array, inputs: dict[str, Any]) -> jax.Array:
-  """What comes after the affine map: soft cap, then temperature."""
-  z = soft_cap(z, inputs['softcap'])
-  return z if inputs['temperature'] is None else z / inputs['temperature']
-
-
-def soft_cap(z: jax.Array, cap: Any) -> jax.Array:
-  """c·tanh(z / c); ``z`` itself without a cap."""
-  return z if cap is None else cap * jnp.tanh(z / cap)
 
 
 @jax.tree_util.register_pytree_node_class
@@ -89,15 +56,16 @@ class LinearCategorical:
     >>> loss = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.1))(
     ...   reg.cross_entropy
     ... )
-    >>> print(loss(reg.LinearCategorical(hidden, kernel), jnp.array([0, 1, 2])))
-    [6.2169795 6.2169795 6.2169795]
+    >>> losses = loss(reg.LinearCategorical(hidden, kernel), jnp.array([0, 1, 2]))
+    >>> print(losses.round(4))
+    [6.217 6.217 6.217]
   """
 
   where: jax.Array | None
   _inputs: dict[str, Any]
   _statistics: tuple[jax.Array, jax.Array, jax.Array]
   _shape: tuple[int, ...]
-  _logits: _Logits
+  _logits: AffineLogits
   # Labels and their log-probabilities; never part of the pytree.
   _known: tuple[Any, jax.Array] | None = None
 
@@ -128,14 +96,14 @@ class LinearCategorical:
     }
     size = check_chunk_size(chunk_size) or tiles.tile_size(rows, num_classes)
     tiling = Tiling(num_classes, min(size, num_classes))
-    self._fill(where, inputs, shape, _Logits(tiling, dtype))
+    self._fill(where, inputs, shape, AffineLogits(tiling, dtype))
 
   def _fill(
     self,
     where: jax.Array | None,
     inputs: dict[str, Any],
     shape: tuple[int, ...],
-    logits: _Logits,
+    logits: AffineLogits,
   ) -> None:
     for name, value in (('where', where), ('_inputs', inputs)):
       object.__setattr__(self, name, value)
@@ -255,7 +223,7 @@ class LinearCategorical:
     z = jax.checkpoint(pick)(*self._affine())
     if self._inputs['bias'] is not None:
       z = z + self._inputs['bias'][index]
-    return _finish(z, self._inputs)
+    return finish(z, self._inputs)
 
   def _affine(self) -> tuple[jax.Array, jax.Array, jax.Array]:
     inputs = self._inputs
@@ -289,7 +257,7 @@ class LinearCategorical:
     z = hidden @ (tiles.carried(*kernels) * weights[None]).sum(1)
     if self._inputs['bias'] is not None:
       z = z + dense.times(weights, self._inputs['bias']).sum()
-    return _finish(z, self._inputs)
+    return finish(z, self._inputs)
 
   def entropy(self) -> jax.Array:
     """Shannon entropy, in nats, ``[...]``; between 0 and log V."""

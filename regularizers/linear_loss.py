@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal
 
-from regularizers.base import as_loss, check_keywords
+from regularizers.base import as_loss
 from regularizers.categorical import Categorical
 from regularizers.checks import as_where, check_labels
 from regularizers.chunks import Packing, Rows, pack
 from regularizers.kernels import tiles
-from regularizers.linear import check_chunk_size, check_linear, soft_cap
+from regularizers.kernels.affine import soft_cap
+from regularizers.linear import check_chunk_size, check_linear
+from regularizers.loss import Loss, check_keywords
 from regularizers.reductions import fit, masked_sum
 
 _SMALL = 2**18
@@ -87,33 +89,45 @@ def linear_loss(
     >>> print(value.round(4), gradient.shape)
     6.9078 (2, 1000)
   """
-  hidden, kernel, bias = check_linear(hidden, kernel, bias, softcap)
+  step, *operands, count = _prepare(
+    as_loss(loss),
+    (hidden, kernel, bias, softcap),
+    {'labels': labels, 'mask': mask, 'where': where, **extra},
+    normalizer,
+    chunk_size,
+  )
+  total, sums = _total(step, *operands)
+  if not with_metrics:
+    return total
+  return total, {name: (sums[name], count) for name in ('nll', 'entropy')}
+
+
+def _prepare(
+  loss: Loss, affine: Any, given: dict[str, Any], normalizer: Any, chunk_size: Any
+) -> Any:
+  """The static part, the arguments of `_total`, and the sum of the mask."""
+  hidden, kernel, bias = check_linear(*affine)
+  labels, mask, where, *_ = given.values()
+  extra = dict(list(given.items())[3:])
+  check_keywords(loss, extra)
   shape, num_classes = hidden.shape[:-1], kernel.shape[1]
-  check_keywords(as_loss(loss), extra)
   dtype = jnp.result_type(hidden.dtype, kernel.dtype)
   labels = check_labels(labels, shape, num_classes)
   weights, normalizer = _weights(mask, normalizer, shape, dtype)
-  given = {'labels': labels, 'weights': weights, **extra}
+  arguments = {'labels': labels, 'weights': weights, **extra}
   if where is not None:
     where = as_where(where, (*shape, num_classes))
     # One mask for all rows stays one.
     alike = where.size == where.shape[-1]
-    given['where'] = where.reshape(1, -1) if alike else where
+    arguments['where'] = where.reshape(1, -1) if alike else where
   rows = _rows(shape, kernel.shape, check_chunk_size(chunk_size))
-  packing, per_row, shared = pack(rows, given)
-  rest = {'softcap': softcap, 'normalizer': normalizer, 'loss': as_loss(loss)}
+  packing, per_row, shared = pack(rows, arguments)
+  rest = {'softcap': affine[3], 'normalizer': normalizer, 'loss': loss}
   leaves, tree = jax.tree.flatten({**rest, 'given': shared})
   rows_leaves, rows_tree = jax.tree.flatten(per_row)
-  total, sums = _total(
-    _Step(packing, dtype, rows_tree, tree),
-    (hidden.reshape(rows.count, hidden.shape[-1]), kernel, bias),
-    rows_leaves,
-    leaves,
-  )
-  if not with_metrics:
-    return total
-  count = weights.sum()
-  return total, {name: (sums[name], count) for name in ('nll', 'entropy')}
+  linear = hidden.reshape(rows.count, hidden.shape[-1]), kernel, bias
+  step = _Step(packing, dtype, rows_tree, tree)
+  return step, linear, rows_leaves, leaves, weights.sum()
 
 
 def _weights(

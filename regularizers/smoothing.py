@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regularizers.base import AddPenalty, Loss, Transform, add_penalty, as_loss
+from regularizers.base import AddPenalty, Transform, add_penalty, as_loss
 from regularizers.categorical import Distribution
 from regularizers.checks import as_array, check_labels
+from regularizers.loss import Loss
 from regularizers.values import (
   ScalarOrSchedule,
   Value,

@@ -45,7 +45,7 @@ def test_batches_merge_to_the_whole(name, rng):
 
   def measure(rows: slice) -> metrics.Average:
     given = () if name == 'entropy' else (labels[rows],)
-    return getattr(metrics, name)(logits[rows], *given, mask[rows])
+    return getattr(metrics, name)(logits[rows], *given, mask=mask[rows])
 
   whole, parts = measure(slice(None)), [measure(slice(0, 2)), measure(slice(2, 4))]
   np.testing.assert_allclose(whole, np.add(*map(np.asarray, parts)), rtol=1e-6)
