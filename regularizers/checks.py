@@ -41,13 +41,15 @@ def as_float(logits: Any, name: str = 'logits') -> jax.Array:
     ValueError: no class axis.
   """
   logits = as_array(name, logits)
+  wide = jnp.promote_types(logits.dtype, jnp.float32)
   if not jnp.issubdtype(logits.dtype, jnp.floating):
     raise TypeError(f'{name}: expected a floating type, got {logits.dtype}')
   if logits.ndim == 0 or logits.shape[-1] == 0:
     raise ValueError(
       f'{name}: expected shape [..., V] with V > 0, got {list(logits.shape)}'
     )
-  return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+  out: jax.Array = logits.astype(wide)
+  return out
 
 
 def as_where(where: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -87,8 +87,8 @@ class Packing:
       index: number of the chunk, folded into keys.
     """
     leaves = [
-      self._leaf(kind, *parts, index)
-      for kind, *parts in zip(self.kinds, per_row, shared, strict=True)
+      self._leaf(kind, own, common, index)
+      for kind, own, common in zip(self.kinds, per_row, shared, strict=True)
     ]
     return jax.tree.unflatten(self.tree, leaves)
 

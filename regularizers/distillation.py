@@ -89,7 +89,8 @@ class Teacher:
       log_q, others = rest[0], rest[count:]
       if count > 1:
         log_q = jax.nn.logsumexp(jnp.stack(rest[:count]), 0) - math.log(count)
-      return phi(log_p, log_q, *others)
+      out: jax.Array = phi(log_p, log_q, *others)
+      return out
 
     return p.sum(mixed, *self.peers, *arrays)
 

@@ -110,7 +110,7 @@ class LinearCategorical:
     object.__setattr__(self, '_shape', shape)
     object.__setattr__(self, '_logits', logits)
     hidden = inputs['hidden']
-    like = jax.ShapeDtypeStruct(hidden.shape[:1], hidden.dtype)
+    like: Any = jax.ShapeDtypeStruct(hidden.shape[:1], hidden.dtype)  # type: ignore[no-untyped-call]
     statistics = tiles.statistics(
       logits, logits.tiling, like, inputs, self._rows(where)
     )

@@ -256,7 +256,7 @@ def _forward(step: _Step, linear: Any, per_row: Leaves, shared: Leaves) -> Any:
     return jax.tree.map(jnp.add, totals, (one, sums)), grads
 
   zeros = functools.partial(
-    jax.tree.map, lambda array: jnp.zeros(array.shape, step.wide)
+    jax.tree.map, lambda array: jnp.zeros(jnp.shape(array), step.wide)
   )
   start = (
     zeros((hidden, kernel, bias)),
@@ -308,7 +308,8 @@ class _Chosen:
   def cotangents(self, leaves: Leaves, grads: Leaves) -> Leaves:
     """Gradients of the chosen leaves in their dtypes, None for the others."""
     cast = [
-      g.astype(leaf.dtype) for g, leaf in zip(grads, self.take(leaves), strict=True)
+      g.astype(jnp.result_type(leaf))
+      for g, leaf in zip(grads, self.take(leaves), strict=True)
     ]
     return self.put([None] * len(leaves), cast)
 

@@ -152,7 +152,8 @@ def add_outer(total: jax.Array, hidden: jax.Array, dz: jax.Array) -> jax.Array:
     new = tiling.cut(total, tile) + dot(hidden.T, part, total.dtype)
     return jax.lax.dynamic_update_slice_in_dim(total, new, tile.start, 1)
 
-  return tiling.fold(body, total)
+  out: jax.Array = tiling.fold(body, total)
+  return out
 
 
 Logits = Callable[[Any, jax.Array | None, Tile], jax.Array]
