@@ -63,13 +63,44 @@ def _timing(name: str, own: list[float], baseline: list[float]) -> Timing:
   return Timing(name, median, statistics.median(ratios), low, high)
 
 
-def require_quiet_machine(force: bool) -> None:
-  """Exits with code 2 if others use the machine: the figures would be theirs."""
+def require_quiet_machine(force: bool) -> str:
+  """Exits with code 2 if others use the machine: the figures would be theirs.
+
+  Returns:
+    What the load was, for the report.
+  """
   load = os.getloadavg()[0] / (os.cpu_count() or 1)
   print(f'load average: {load:.2f} a core', file=sys.stderr)
   if load > 0.5 and not force:
     print('the machine is busy (over 0.5 a core): wait, or --force', file=sys.stderr)
     raise SystemExit(2)
+  return f'load average {load:.2f} a core at the start'
+
+
+def table(columns: list[str], rows: list[str]) -> str:
+  """A Markdown table of finished rows."""
+  rule = '|---' * len(columns) + '|'
+  return '\n'.join([f'| {" | ".join(columns)} |', rule, *rows])
+
+
+def table_rows(
+  label: str,
+  steps: Mapping[str, Callable[[], object]],
+  rounds: int,
+  *,
+  calls: int = 1,
+  extra: Mapping[str, str] | None = None,
+) -> list[str]:
+  """Times the steps and formats a row of Markdown for each."""
+  rows = []
+  for t in compare(steps, rounds=rounds, calls=calls):
+    tail = f' {extra[t.name]} |' if extra else ''
+    rows.append(
+      f'| {label} | {t.name} | {t.median_ms:.3g} | **{t.ratio:.2f}** | '
+      f'{t.low:.2f}–{t.high:.2f} |{tail}'
+    )
+    print(rows[-1], flush=True)
+  return rows
 
 
 def machine() -> str:

@@ -1,0 +1,178 @@
+r"""Loss of a large vocabulary from hidden states: time and memory.
+
+  python -m benchmarks.linear
+
+Takes about ten minutes on two cores and writes benchmarks/results/linear.md and
+linear.png. All candidates compute value and gradient (by hidden states and kernel)
+of a mean over positions; the first one is what one would write with optax, a
+product and its plain cross-entropy, and pays for no regularizer.
+"""
+
+import datetime
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+from absl import app, flags
+
+import regularizers as reg
+from benchmarks import timing
+
+RESULTS = pathlib.Path(__file__).parent / 'results'
+SHAPES = ((2048, 512, 32000), (704, 200, 10000))
+BASE = (512, 128, 8000)
+MULTIPLES = (1, 2, 4)
+BOTH = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.1))(
+  reg.cross_entropy
+)
+Mean = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def plain(hidden: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Array:
+  """What the others are measured against."""
+  losses = optax.softmax_cross_entropy_with_integer_labels(hidden @ kernel, labels)
+  return losses.mean()
+
+
+def full(hidden: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Array:
+  """Our loss on logits that are built."""
+  return BOTH(hidden @ kernel, labels).mean()
+
+
+def by_hand(hidden: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Array:
+  """The same loss as one writes it with jnp and optax."""
+  logits = hidden @ kernel
+  targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), 0.1)
+  log_p = jax.nn.log_softmax(logits)
+  entropy = -(jnp.exp(log_p) * log_p).sum(-1)
+  return (optax.softmax_cross_entropy(logits, targets) - 0.1 * entropy).mean()
+
+
+def per_position(hidden: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Array:
+  """Our loss on logits that are never built, a value per position."""
+  return BOTH(reg.LinearCategorical(hidden, kernel), labels).mean()
+
+
+def one_number(hidden: jax.Array, kernel: jax.Array, labels: jax.Array) -> jax.Array:
+  """The mean, each chunk's gradient taken while its logits are at hand."""
+  value: jax.Array = reg.linear_loss(BOTH, hidden, kernel, labels)
+  return value
+
+
+CANDIDATES: dict[str, Mean] = {
+  'hidden @ kernel, optax cross-entropy': plain,
+  'both, on full logits': full,
+  'both, by hand on full logits': by_hand,
+  'both, LinearCategorical': per_position,
+  'both, linear_loss': one_number,
+}
+
+
+def problem(rows: int, width: int, classes: int) -> tuple[jax.Array, ...]:
+  """Hidden states, kernel and labels; logits of standard deviation 3."""
+  rng = np.random.default_rng(1)
+  hidden = jnp.asarray(3 * rng.normal(size=(rows, width)), jnp.float32)
+  kernel = jnp.asarray(rng.normal(size=(width, classes)) / width**0.5, jnp.float32)
+  return hidden, kernel, jnp.asarray(rng.integers(0, classes, rows))
+
+
+def compiled(mean: Mean, arguments: tuple[jax.Array, ...]) -> Any:
+  """Value and gradient by hidden states and kernel."""
+  return jax.jit(jax.value_and_grad(mean, (0, 1))).lower(*arguments).compile()
+
+
+def run(program: Any, arguments: tuple[jax.Array, ...]) -> object:
+  """Until the work is done."""
+  return jax.block_until_ready(program(*arguments))
+
+
+def measure(shape: tuple[int, int, int], rounds: int) -> list[str]:
+  """Rows of the table of one shape; the candidates agree, or it is an error."""
+  arguments = problem(*shape)
+  programs = {name: compiled(mean, arguments) for name, mean in CANDIDATES.items()}
+  check_equal({name: program(*arguments) for name, program in programs.items()})
+  logits, kernel = 4 * shape[0] * shape[2], 4 * shape[1] * shape[2]
+  memory = {}
+  for name, program in programs.items():
+    used = program.memory_analysis().temp_size_in_bytes
+    beside = max(used - kernel, 0) / logits
+    memory[name] = f'{used / 1e6:.0f} | {used / logits:.3f} | {beside:.3f}'
+  steps = {n: functools.partial(run, p, arguments) for n, p in programs.items()}
+  return timing.table_rows(str(shape), steps, rounds, extra=memory)
+
+
+def check_equal(results: dict[str, Any]) -> None:
+  """Values and gradients of all but the plain loss are the same."""
+  names = [name for name in results if name.startswith('both')]
+  expected = jax.tree.leaves(results[names[0]])
+  for name in names[1:]:
+    for got, want in zip(jax.tree.leaves(results[name]), expected, strict=True):
+      scale = float(np.abs(want).max())
+      np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5 * scale, err_msg=name)
+
+
+def scaling(rounds: int) -> dict[str, list[tuple[int, float, float]]]:
+  """(size, ms, MB) of the two forms as rows or classes grow."""
+  curves: dict[str, list[tuple[int, float, float]]] = {}
+  for axis, of in ((0, 'rows'), (2, 'classes')):
+    for multiple in MULTIPLES:
+      shape = [*BASE]
+      shape[axis] *= multiple
+      arguments = problem(*shape)
+      forms = {n: m for n, m in CANDIDATES.items() if m in (per_position, one_number)}
+      programs = {n: compiled(m, arguments) for n, m in forms.items()}
+      steps = {n: functools.partial(run, p, arguments) for n, p in programs.items()}
+      for t in timing.compare(steps, rounds=rounds):
+        used = programs[t.name].memory_analysis().temp_size_in_bytes / 1e6
+        point = (shape[axis], t.median_ms, used)
+        curves.setdefault(f'{t.name}, {of}', []).append(point)
+  return curves
+
+
+def draw(curves: dict[str, list[tuple[int, float, float]]], path: pathlib.Path) -> None:
+  """Time against rows and classes: straight lines through the origin."""
+  figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout='constrained')
+  for axis, of in zip(axes, ('rows', 'classes'), strict=True):
+    for name, points in curves.items():
+      if name.endswith(of):
+        sizes, times, _ = zip(*points, strict=True)
+        axis.plot(sizes, times, 'o-', label=name.split(', ')[1])
+    axis.set(xlabel=of, ylabel='ms a step', xlim=(0, None), ylim=(0, None))
+    axis.set_title(f'others fixed of {BASE}', fontsize=9)
+    axis.legend(fontsize=8)
+  figure.savefig(path, dpi=110)
+  plt.close(figure)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  load = timing.require_quiet_machine(flags.FLAGS.force)
+  rounds = flags.FLAGS.rounds
+  rows = [row for shape in SHAPES for row in measure(shape, rounds)]
+  columns = ['rows, D, V', 'value and gradient', 'ms', 'ratio', 'quartiles']
+  columns += ['temporary MB', 'of the logits', 'beside a kernel']
+  RESULTS.mkdir(exist_ok=True)
+  draw(scaling(rounds), RESULTS / 'linear.png')
+  text = [
+    '# Loss and gradient from hidden states and kernel, float32',
+    f'`python -m benchmarks.linear`, {datetime.date.today()}, {timing.machine()}; '
+    f'{load}; {rounds} rounds in which the candidates take turns; ratio: median over '
+    "the rounds, against the first row of the shape. Temporary memory is XLA's own "
+    'count, beside inputs and gradients, also as a share of one float32 array of '
+    'logits, and of that what exceeds one float32 gradient of the kernel.',
+    timing.table(columns, rows),
+    '![time against rows and classes](linear.png)',
+  ]
+  (RESULTS / 'linear.md').write_text('\n\n'.join(text) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
+  flags.DEFINE_integer('rounds', 9, 'Turns of each candidate.')
+  app.run(main)
