@@ -1,6 +1,8 @@
 """Files of a run directory: a record of rows, and files that are whole or absent.
 
-``pandas.read_json('record.jsonl', lines=True)`` reads a record.
+The first line of a record is its header, the others are rows. pandas reads the rows:
+
+  pandas.read_json('record.jsonl', lines=True).iloc[1:].dropna(axis=1, how='all')
 """
 
 import contextlib

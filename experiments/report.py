@@ -142,7 +142,7 @@ def _notes(group: Group, rows: Sequence[Comparison]) -> Iterable[str]:
     for run in group.finished:
       yield from _comparability(run, baseline)
   for run in group.finished:
-    yield f'{run.arm} minimises {run.header["loss"]}'
+    yield f'{run.arm} minimises {run.header["objective"]}'
   for run in group.runs:
     if not run.finished:
       yield f'{run.arm} is unfinished: {_progress(run)} ({run.path})'

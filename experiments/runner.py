@@ -228,7 +228,7 @@ def _header(job: Job) -> dict[str, Any]:
   return {
     'kind': 'header',
     **job.about,
-    'loss': '; '.join(dict.fromkeys(str(loss) for loss in job.losses)),
+    'objective': '; '.join(dict.fromkeys(str(loss) for loss in job.losses)),
     'seeds': list(dict.fromkeys(job.seeds)),
     'versions': {'python': platform.python_version(), **versions},
     'device': jax.devices()[0].device_kind,

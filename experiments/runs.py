@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 BASELINE = 'baseline'
 _ORDER = (BASELINE, 'dropout', 'label_smoothing', 'confidence_penalty')  # then by name
-_HEADER = ('experiment', 'dataset', 'arm', 'loss', 'seeds', 'data')
+_HEADER = ('experiment', 'dataset', 'arm', 'objective', 'seeds', 'data')
 # What a grid may vary within one run, beside the seed.
 SWEPT = ('epsilon', 'weight', 'threshold', 'alpha', 'temperature', 'rate')
 

@@ -67,10 +67,11 @@ def test_the_record_is_a_table(default):
   rows = frame[frame.kind == 'row']
   assert set(rows.split) == {'train', 'validation', 'test'}
   for name in ('loss', 'nll', 'entropy', 'error', 'ece', 'brier'):
-    assert np.isfinite(rows[name].astype(float)).all()  # the header has a loss, too
+    assert frame[name].dtype == np.float64
+    assert np.isfinite(rows[name]).all()
   assert np.isfinite(rows[rows.split == 'train'].gradient_norm).all()
   assert 'label_smoothing' in frame.arm[0]
-  assert '0.1' in frame.loss[0]
+  assert '0.1' in frame.objective[0]
 
 
 def test_table_and_pictures_stand_beside_the_runs(default):
