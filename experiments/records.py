@@ -29,6 +29,16 @@ def writing(path: pathlib.Path) -> Iterator[None]:
     raise InputError(f'cannot write {path}: {error.strerror or error}') from error
 
 
+def check_writable(directory: pathlib.Path) -> None:
+  """Whether files can be written there, or it can be made; makes nothing."""
+  with writing(directory):
+    place = next(p for p in (directory, *directory.parents) if p.exists())
+  if not place.is_dir():
+    raise InputError(f'cannot write {directory}: {place} is a file')
+  if not os.access(place, os.W_OK | os.X_OK):
+    raise InputError(f'cannot write {directory}: no permission to write in {place}')
+
+
 def write_whole(path: pathlib.Path, content: bytes) -> None:
   """Replaces the file at once: a reader sees the old one or the new one."""
   temporary = path.with_name(f'.{path.name}.tmp')

@@ -102,6 +102,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   assert json.loads(path.read_text()) == 1
 
 
+def test_a_directory_is_checked_without_making_it(tmp_path, monkeypatch):
+  records.check_writable(tmp_path / 'new' / 'below')
+  assert not list(tmp_path.iterdir())
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(InputError, match=r'cannot write .*below: .*file is a file$'):
+    records.check_writable(tmp_path / 'file' / 'below')
+  monkeypatch.setattr('os.access', lambda path, mode: False)  # root may write all
+  with pytest.raises(InputError, match=f'new: no permission to write in {tmp_path}$'):
+    records.check_writable(tmp_path / 'new')
+
+
 @pytest.mark.parametrize('name', ['file/record.jsonl', 'missing/record.jsonl'])
 def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
   (tmp_path / 'file').write_text('')
