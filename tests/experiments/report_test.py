@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import random
+import re
 import subprocess
 import sys
 
@@ -196,6 +197,22 @@ def test_a_grid_has_a_line_for_each_value(tmp_path):
   assert lines['confidence_penalty (weight 2)'].difference == pytest.approx(-2)
 
 
+@pytest.mark.parametrize(
+  ('config', 'name'),
+  [
+    ({}, 'arm'),
+    ({'epsilon': [0.05]}, 'arm (epsilon 0.05)'),
+    ({'threshold': [1.0], 'weight': [0.5]}, 'arm (weight 0.5, threshold 1)'),
+    ({'epsilon': [0.1, 0.2]}, 'arm (epsilon 0.1/0.2)'),  # of two parts
+    ({'epsilon': [], 'weight': None}, 'arm'),
+  ],
+)
+def test_the_values_of_an_arm_stand_beside_its_name(tmp_path, config, name):
+  write_run(tmp_path, 'arm', SMOOTHED, config=config)
+  assert list(lines_of(tmp_path)) == [name]
+  assert any(line.startswith(f'| {name} ') for line in markdown(tmp_path))
+
+
 def test_errors_on_validation_are_kept_apart(tmp_path):
   write_run(tmp_path, 'baseline', BASELINE)
   rows = [
@@ -318,7 +335,34 @@ def test_records_that_are_no_text(tmp_path, content, message):
   assert str(tmp_path / 'record.jsonl') in str(caught.value)
 
 
+def test_without_a_finished_run_there_is_no_table(tmp_path):
+  for arm in ('baseline', 'dropout'):
+    write_run(tmp_path, arm, {}, seeds=[0, 1])
+  with pytest.raises(InputError) as caught:
+    report.write_report([tmp_path], tmp_path)
+  assert str(caught.value) == (
+    f'no run is finished: {tmp_path}/baseline is at step 30, no result for seeds 0, 1; '
+    f'{tmp_path}/dropout is at step 30, no result for seeds 0, 1'
+  )
+  write_run(tmp_path, 'baseline', BASELINE, dataset='mnist')  # of a table of its own
+  alone = markdown(tmp_path)
+  start = alone.index('## mnist on digits')
+  assert alone[start + 2].startswith('- No finished baseline')
+  report.write_report([tmp_path], tmp_path)
+
+
+def test_the_step_of_a_run_is_that_of_its_checkpoint_before_the_first_row(tmp_path):
+  run = write_lines(tmp_path / 'baseline', [header('baseline', [0])])
+  for name in ('4', '8', '16.orbax-checkpoint-tmp'):
+    (run / 'checkpoints' / name).mkdir(parents=True)
+  with pytest.raises(InputError, match=r'baseline is at step 8, no result for seeds 0'):
+    report.render(report.collect([tmp_path]))
+
+
 def test_paths_without_runs(tmp_path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(InputError, match='file: expected a directory, is a file'):
+    report.collect([tmp_path / 'file'])
   with pytest.raises(InputError, match='nowhere: no such directory'):
     report.collect([tmp_path / 'nowhere'])
   with pytest.raises(InputError, match=r'no record\.jsonl in or under it'):
@@ -374,6 +418,26 @@ def test_the_command(tmp_path):
   assert ran.stdout.strip() == report.render(report.collect([tmp_path])).strip()
   written = {path.name for path in (tmp_path / 'table').iterdir()}
   assert written == {'table.md', 'table.png'}
+
+
+def test_a_reader_may_leave_early(tmp_path):
+  write_run(tmp_path, 'baseline', BASELINE)
+  command = [sys.executable, '-m', 'experiments.report', str(tmp_path)]
+  pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+  with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+    process.stdout.close()
+    assert process.stderr.read() == ''
+  assert process.returncode == 141
+
+
+def test_results_of_the_repository_are_what_the_report_gives():
+  readme = (ROOT / 'README.md').read_text()
+  for name in ('digits', 'mnist'):
+    directory = ROOT / 'results' / name
+    runs = [run for run in report.collect([directory]) if run.path.parent == directory]
+    written = (directory / 'table.md').read_text()
+    assert report.render(runs, markdown=True) == written
+    assert '\n'.join(re.findall(r'^\|.*$', written, re.MULTILINE)) in readme
 
 
 @pytest.mark.parametrize(
