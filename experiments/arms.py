@@ -91,13 +91,17 @@ def parts(arm: str) -> list[str]:
   """The names in ``arm``.
 
   Raises:
-    InputError: one of them is unknown.
+    InputError: one of them is unknown, there twice, or a baseline among others.
   """
   names = arm.split('+')
   for name in names:
     if name not in PARTS:
       known = ', '.join(PARTS)
       raise InputError(f'--arms: unknown arm {name!r}; choose from {known}')
+    if names.count(name) > 1:
+      raise InputError(f'--arms: {name} is twice in {arm!r}')
+  if 'baseline' in names and len(names) > 1:
+    raise InputError(f'--arms: baseline is an arm of its own, not a part of {arm!r}')
   return names
 
 
@@ -119,6 +123,22 @@ def value_names(arm: str) -> list[str]:
   return list(
     dict.fromkeys(value for name in parts(arm) for value in PARTS[name].values)
   )
+
+
+def check(arms: Sequence[str], given: Mapping[str, Sequence[float]]) -> None:
+  """Whether these arms can stand side by side and use all the values.
+
+  Raises:
+    InputError: an arm is unknown or there twice, or no arm takes a value.
+  """
+  for arm in arms:
+    if arms.count(arm) > 1:
+      raise InputError(f'--arms: {arm} is there twice')
+  used = {name for arm in arms for name in value_names(arm)}
+  for name in given:
+    if name not in used:
+      takers = ', '.join(part for part in PARTS if name in PARTS[part].values)
+      raise InputError(f'--{name}: none of --arms takes it; it is for {takers}')
 
 
 def variants(

@@ -23,7 +23,7 @@ class Comparison:
 
   Attributes:
     table: name of the table that the arm belongs to.
-    arm: the arm, with the values that a grid varies.
+    arm: the arm, with its values.
     seeds: its seeds.
     error: mean test error in percent.
     standard_error: of ``error``, over the seeds.
@@ -155,7 +155,7 @@ def _compare(group: Group, series: Series) -> Comparison:
   interval = paired_interval(list(differences.values()))
   return Comparison(
     table=group.name,
-    arm=series.label,
+    arm=series.name,
     seeds=tuple(errors),
     error=_mean(errors.values()),
     standard_error=_standard_error(errors.values()),

@@ -8,17 +8,19 @@ import dataclasses
 import math
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import app, flags, logging
 
-from experiments.errors import InputError
+from experiments.errors import InputError, ending
 
 # Fields that hold values of regularizers.
 VALUE_NAMES = ('epsilon', 'weight', 'threshold', 'alpha', 'rate')
 
 Check = tuple[str, Callable[[Any], bool]]
+# By flag and case (a data set, an arm): what an experiment puts in.
+Defaults = Mapping[str, Mapping[str, Any]]
 
 positive: Check = ('a number above 0', lambda value: 0 < value < math.inf)
 non_negative: Check = ('a number, 0 or more', lambda value: 0 <= value < math.inf)
@@ -45,31 +47,49 @@ class Config:
   A field that is not given is None until the experiment puts in its own default.
   """
 
-  workdir: str = flag(None, 'directory of the runs')
-  dataset: str = flag('', 'data set')
+  workdir: str = flag(None, 'directory that holds a directory for every arm')
+  dataset: str = flag('', 'name of the data set')
   arms: tuple[str, ...] = flag((), "names, or some joined by '+', of what is compared")
-  data_dir: str | None = flag(None, 'directory of the data set')
+  data_dir: str | None = flag(None, 'directory that holds the data set')
   seeds: int = flag(5, 'number of runs an arm: seeds 0, 1, ...', count)
-  num_epochs: int = flag(None, 'passes over the training data', count)
-  num_steps: int | None = flag(None, 'training steps, instead of epochs', count)
-  batch_size: int = flag(None, 'examples in a training batch', count)
-  learning_rate: float = flag(None, 'of the optimizer', positive)
-  eval_every: int | None = flag(None, 'steps from validation to validation', count)
-  log_every: int | None = flag(None, 'steps from training row to training row', count)
-  checkpoint_every: int | None = flag(None, 'steps between checkpoints', count)
+  num_epochs: int | None = flag(None, 'passes over the training data', count)
+  num_steps: int | None = flag(None, 'training steps, in place of --num_epochs', count)
+  batch_size: int = flag(None, 'number of examples in a training batch', count)
+  learning_rate: float = flag(None, 'learning rate of the optimizer', positive)
+  eval_every: int | None = flag(
+    None, 'steps between evaluations on validation; default: a twelfth of all', count
+  )
+  log_every: int | None = flag(
+    None, 'steps that a training row averages over; default: a sixtieth of all', count
+  )
+  checkpoint_every: int | None = flag(
+    None, 'steps between checkpoints; default: a third of all', count
+  )
   vmap: bool = flag(True, 'train the runs of an arm side by side')
   select: bool = flag(False, 'choose the values of the arms on validation first')
-  select_seeds: int | None = flag(None, 'runs a value when choosing', count)
-  select_epochs: int | None = flag(None, 'epochs when choosing', count)
-  epsilon: tuple[float, ...] = flag((), 'label smoothing; more than one: a grid', share)
+  select_seeds: int | None = flag(
+    None, 'number of runs a value with --select; default: --seeds', count
+  )
+  select_epochs: int | None = flag(
+    None, 'passes over the data with --select; default: the full length', count
+  )
+  epsilon: tuple[float, ...] = flag(
+    (), 'strength of label smoothing; more than one: a grid', share
+  )
   weight: tuple[float, ...] = flag(
-    (), 'weight of a penalty; more than one: a grid', non_negative
+    (), 'weight of the penalty; more than one: a grid', non_negative
   )
   threshold: tuple[float, ...] = flag(
-    (), 'entropy in nats below which a penalty acts', non_negative
+    (),
+    'entropy in nats below which the penalty acts; more than one: a grid',
+    non_negative,
   )
-  alpha: tuple[float, ...] = flag((), 'order of a generalized entropy', probability)
-  rate: tuple[float, ...] = flag((), 'share of labels replaced each step', share)
+  alpha: tuple[float, ...] = flag(
+    (), 'order of the generalized entropy; more than one: a grid', probability
+  )
+  rate: tuple[float, ...] = flag(
+    (), 'share of labels replaced each step; more than one: a grid', share
+  )
 
   def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
@@ -81,39 +101,67 @@ class Config:
       for element in value if isinstance(value, tuple) else [value]:
         if not holds(element):
           raise InputError(f'--{field.name}: expected {expected}, got {element!r}')
+    if self.num_epochs is not None and self.num_steps is not None:
+      raise InputError('--num_epochs and --num_steps: expected one of them, got both')
+    for name in ('select_seeds', 'select_epochs'):
+      if getattr(self, name) is not None and not self.select:
+        raise InputError(f'--{name}: applies to --select alone')
 
   def given(self) -> dict[str, tuple[float, ...]]:
     """The values of regularizers that the user set."""
     return {name: getattr(self, name) for name in VALUE_NAMES if getattr(self, name)}
 
 
-def launch(config_class: type[Config], run: Callable[[Any], object]) -> None:
-  """Reads the flags and calls ``run``; an input error is one line and exit code 2."""
-  _define(config_class, flags.FLAGS)
+def launch(
+  config_class: type[Config], run: Callable[[Any], object], defaults: Defaults
+) -> None:
+  """Reads the flags and calls ``run``.
+
+  A flag that absl's parser does not know or cannot read (``--seeds=two``) ends with its
+  message and exit code 1; any other input error (``--seeds=0``) is one line and 2.
+
+  Args:
+    config_class: its fields are the flags.
+    run: of the experiment.
+    defaults: what ``run`` puts in for a flag that is not given, for --help.
+  """
+  _define(config_class, flags.FLAGS, defaults)
   logging.set_verbosity(logging.FATAL)  # orbax tells all it does; --verbosity wins
 
   def start(arguments: list[str]) -> None:
-    try:
+    with ending():
       if len(arguments) > 1:
         raise InputError(f'unexpected argument {arguments[1]!r}: flags start with --')
       run(_parsed(config_class, flags.FLAGS))
-    except InputError as error:
-      print(f'error: {error}', file=sys.stderr)
-      sys.exit(2)
 
   app.run(start)
 
 
-def _define(config_class: type[Config], values: flags.FlagValues) -> None:
+def _define(
+  config_class: type[Config], values: flags.FlagValues, defaults: Defaults
+) -> None:
   hints = typing.get_type_hints(config_class)
   for field in dataclasses.fields(config_class):
-    kind, text = hints[field.name], field.metadata['help']
+    kind = hints[field.name]
+    text = field.metadata['help'] + _default(defaults.get(field.name, {}))
     if kind is bool:
       default: Any = field.default
       option: flags.Flag = flags.BooleanFlag(field.name, default, text)
     else:
       option = flags.Flag(_Parser(kind), _Serializer(), field.name, field.default, text)
+      if field.default == ():
+        option.default_as_str = None  # the text says it
     flags.DEFINE_flag(option, values, module_name=sys.argv[0])  # shown by --help
+
+
+def _default(by_case: Mapping[str, Any]) -> str:
+  """Says each case, unless all are equal."""
+  if not by_case:
+    return ''
+  first, *others = set(by_case.values())
+  if not others:
+    return f'; default: {first}'
+  return '; default: ' + ', '.join(f'{v} ({case})' for case, v in by_case.items())
 
 
 def _parsed(config_class: type[Config], values: flags.FlagValues) -> Config:

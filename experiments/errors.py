@@ -1,5 +1,33 @@
-"""The one error class for bad input: shown as one line, exit code 2."""
+"""The one error class for bad input, and how a program ends with it."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 
 
 class InputError(Exception):
   """The user's flag, file or directory is wrong; the message names it."""
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+  """Around a program: ends it without a traceback, whatever the user did.
+
+  An ``InputError`` is one line on stderr and exit code 2, Ctrl-C one line and 130.
+  A reader who leaves early (``| head``) is no error: 141, what a shell reports of
+  SIGPIPE.
+  """
+  try:
+    yield
+    sys.stdout.flush()
+  except InputError as error:
+    print(f'error: {error}', file=sys.stderr)
+    raise SystemExit(2) from error
+  except KeyboardInterrupt as error:
+    print('\ninterrupted', file=sys.stderr)
+    raise SystemExit(130) from error
+  except BrokenPipeError as error:
+    # What is still in the buffer goes nowhere, without a second error at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(141) from error

@@ -41,6 +41,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     'learning_rate': 0.05,
     'dropout_learning_rate': 0.05,
     'momentum': 0.9,
+    'dropout': 0.5,
     'init_std': 0.0,
   },
   'mnist': {
@@ -51,6 +52,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     'learning_rate': 0.05,
     'dropout_learning_rate': 0.001,
     'momentum': 0.0,
+    'dropout': 0.5,
     'init_std': 0.01,
   },
 }
@@ -80,31 +82,77 @@ class Config(config.Config):
   """The common flags, and what is particular to MNIST."""
 
   dataset: str = flag('digits', 'digits (embedded) or mnist', config.one_of(*DEFAULTS))
-  arms: tuple[str, ...] = flag(ARMS, f'any of {", ".join(arms.PARTS)}; joined by +')
-  hidden: tuple[int, ...] = flag((1024, 1024), 'sizes of the layers', config.count)
+  arms: tuple[str, ...] = flag(
+    ARMS, f'what is compared: {", ".join(arms.PARTS)}, or some of them joined by +'
+  )
+  hidden: tuple[int, ...] = flag(
+    (1024, 1024), 'sizes of the hidden layers', config.count
+  )
   num_train: int = flag(
-    None, 'training images, drawn by seed; 0: all (digits)', config.natural
+    None, 'number of training images, drawn by seed (digits); 0: all', config.natural
   )
   label_noise: float = flag(
     0.0, 'share of training labels replaced by another class (digits)', config.share
   )
-  dropout: float = flag(0.5, 'share of hidden units dropped', config.share)
-  dropout_learning_rate: float = flag(None, 'of the arms with dropout', config.positive)
-  momentum: float = flag(None, 'of the optimizer', config.share)
-  init_std: float = flag(
-    None, 'of the initial weights; 0: by the size of a layer', config.non_negative
+  dropout: float = flag(
+    None, 'share of hidden units dropped in arms with dropout', config.share
   )
+  dropout_learning_rate: float = flag(
+    None, 'learning rate of arms with dropout', config.positive
+  )
+  momentum: float = flag(None, 'momentum of the optimizer', config.share)
+  init_std: float = flag(
+    None,
+    'standard deviation of the initial weights; 0: by the size of a layer',
+    config.non_negative,
+  )
+
+
+def defaults() -> dict[str, dict[str, Any]]:
+  """The two tables by flag, then by data set or part of an arm."""
+  by_flag: dict[str, dict[str, Any]] = {}
+  for dataset, fields in DEFAULTS.items():
+    for name, value in fields.items():
+      by_flag.setdefault(name, {})[dataset] = value
+  for dataset, values in VALUES.items():
+    for key, value in values.items():
+      part, name = key.split('.')
+      by_flag.setdefault(name, {})[f'{part} on {dataset}'] = value
+  return by_flag
 
 
 def filled(config: Config) -> Config:
   """What is not given, by data set."""
   defaults = DEFAULTS[config.dataset]
   missing = {name: defaults[name] for name in defaults if getattr(config, name) is None}
+  if config.num_steps is not None:
+    del missing['num_epochs']  # the steps stand in their place
   return dataclasses.replace(config, **missing)
+
+
+def check(config: Config) -> None:
+  """Refuses, before anything is filled in, what these data and arms cannot use."""
+  if config.dataset == 'digits':
+    unused, reason = ['data_dir'], 'applies to --dataset=mnist alone'
+  else:
+    unused, reason = ['num_train', 'label_noise'], 'applies to --dataset=digits alone'
+  for name in unused:
+    if getattr(config, name):
+      raise InputError(f'--{name} {reason}')
+  if not any('dropout' in arms.parts(arm) for arm in config.arms):
+    for name in ('dropout', 'dropout_learning_rate'):
+      if getattr(config, name) is not None:
+        raise InputError(f'--{name}: none of --arms has dropout')
+  if (config.num_train or 0) > digits.NUM_TRAIN:
+    raise InputError(
+      f'--num_train: expected 1 to {digits.NUM_TRAIN}, or 0 for all of them, '
+      f'got {config.num_train}'
+    )
 
 
 def run(config: Config) -> pathlib.Path:
   """Trains all arms, or goes on with them; ends with the table and the plots."""
+  check(config)
   return study.run(
     study.Study(
       name='mnist',
@@ -125,9 +173,6 @@ def data(config: Config, final: bool) -> dict[int, Dataset]:
   if config.dataset == 'digits':
     num_train = config.num_train or None
     return {seed: digits.load(num_train, config.label_noise, seed) for seed in seeds}
-  for name in ('num_train', 'label_noise'):
-    if getattr(config, name):
-      raise InputError(f'--{name} applies to --dataset=digits alone')
   dataset = mnist.load(config.data_dir, merge_validation=final)
   return dict.fromkeys(seeds, dataset)
 
@@ -167,7 +212,7 @@ def optimizer(config: Config) -> optax.GradientTransformation:
 
 def main() -> None:
   """Reads the flags and runs."""
-  config.launch(Config, run)
+  config.launch(Config, run, defaults())
 
 
 if __name__ == '__main__':

@@ -1,6 +1,8 @@
 """Files of a run directory: a record of rows, and files that are whole or absent.
 
-``pandas.read_json('record.jsonl', lines=True)`` reads a record.
+The first line of a record is its header, the others are rows. pandas reads the rows:
+
+  pandas.read_json('record.jsonl', lines=True).iloc[1:].dropna(axis=1, how='all')
 """
 
 import contextlib
@@ -25,6 +27,16 @@ def writing(path: pathlib.Path) -> Iterator[None]:
     yield
   except OSError as error:
     raise InputError(f'cannot write {path}: {error.strerror or error}') from error
+
+
+def check_writable(directory: pathlib.Path) -> None:
+  """Whether files can be written there, or it can be made; makes nothing."""
+  with writing(directory):
+    place = next(p for p in (directory, *directory.parents) if p.exists())
+  if not place.is_dir():
+    raise InputError(f'cannot write {directory}: {place} is a file')
+  if not os.access(place, os.W_OK | os.X_OK):
+    raise InputError(f'cannot write {directory}: no permission to write in {place}')
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:

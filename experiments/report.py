@@ -9,14 +9,12 @@ tables are printed; with ``--output`` they are also written to DIR, as Markdown
 
 import dataclasses
 import pathlib
-import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from experiments import plots, records
 from experiments.comparison import Comparison, Group, common_seeds, groups, table
-from experiments.errors import InputError
+from experiments.errors import InputError, ending
 from experiments.runs import SWEPT, Path, Run, collect
 
 __all__ = ['Comparison', 'Run', 'collect', 'render', 'table', 'write_report']
@@ -27,13 +25,14 @@ HOW_TO_READ = """\
 How to read this. Error is the mean over the seeds ± its standard error. The
 difference to the baseline is taken seed by seed, so that what the seed decides
 (first weights, order, draw of the data) cancels; in brackets stands its 95 %
-t-interval. "Better" and "worse" mean that the interval leaves out 0, "undecided"
-that it does not, or that all differences are equal. The intervals cover the seeds,
-not the choice of the test set, and are not corrected for the number of arms. nll
-and entropy (nats) and ece are of the plain predictions, without the regularizer.
-Label smoothing and a large weight of the confidence penalty keep probabilities away
-from 0 and 1: the model becomes under-confident by construction, which usually raises
-nll and ece even where the error falls."""
+t-interval. Differences are computed before rounding, so that the last digit may
+differ from that of the rounded errors. "Better" and "worse" mean that the interval
+leaves out 0, "undecided" that it does not, or that all differences are equal. The
+intervals cover the seeds, not the choice of the test set, and are not corrected for
+the number of arms. nll and entropy (nats) and ece are of the plain predictions,
+without the regularizer. Label smoothing and a large weight of the confidence penalty
+keep probabilities away from 0 and 1: the model becomes under-confident by
+construction, which usually raises nll and ece even where the error falls."""
 
 _CAPTION = (
   '± standard error over the seeds; [95 % t-interval] of the difference, paired by '
@@ -61,8 +60,8 @@ def write_report(paths: Iterable[Path], output_dir: Path) -> str:
     output_dir: made if it is not there.
 
   Raises:
-    InputError: a path holds no run, a record is malformed, or ``output_dir``
-      cannot be written.
+    InputError: a path holds no run, no run is finished, a record is malformed, or
+      ``output_dir`` cannot be written.
   """
   runs = collect(paths)
   output = pathlib.Path(output_dir)
@@ -70,7 +69,7 @@ def write_report(paths: Iterable[Path], output_dir: Path) -> str:
     output.mkdir(parents=True, exist_ok=True)
   records.write_whole(output / 'table.md', render(runs, markdown=True).encode())
   plots.table_image(
-    [(part.title, part.header, part.rows) for part in _sections(runs)],
+    [(part.title, part.header, part.rows) for part in _sections(runs) if part.rows],
     output / 'table.png',
     _CAPTION,
   )
@@ -84,12 +83,16 @@ def render(runs: Sequence[Run], *, markdown: bool = False) -> str:
     lines = _aligned([section.header, *section.rows], markdown)
     title = f'## {section.title}' if markdown else section.title
     notes = [_item(note, markdown) for note in section.notes]
-    parts.append('\n'.join([title, '', *lines, *([''] if notes else []), *notes]))
+    blocks = [[title], lines if section.rows else [], notes]
+    parts.append('\n\n'.join('\n'.join(block) for block in blocks if block))
   return '\n\n'.join([*parts, HOW_TO_READ]) + '\n'
 
 
 def _sections(runs: Sequence[Run]) -> list[Section]:
   rows = table(runs)
+  if not rows:
+    unfinished = '; '.join(f'{run.path} is {_progress(run)}' for run in runs)
+    raise InputError(f'no run is finished: {unfinished}')
   return [
     _section(group, [row for row in rows if row.table == group.name])
     for group in groups(runs)
@@ -142,7 +145,7 @@ def _notes(group: Group, rows: Sequence[Comparison]) -> Iterable[str]:
     for run in group.finished:
       yield from _comparability(run, baseline)
   for run in group.finished:
-    yield f'{run.arm} minimises {run.header["loss"]}'
+    yield f'{run.arm} minimises {run.header["objective"]}'
   for run in group.runs:
     if not run.finished:
       yield f'{run.arm} is unfinished: {_progress(run)} ({run.path})'
@@ -158,7 +161,7 @@ def _comparability(run: Run, baseline: Run) -> Iterable[str]:
   elif set(paired) != {*run.seeds, *baseline.seeds}:
     seeds = ', '.join(map(str, paired))
     yield f'{run.arm} and the baseline are paired over their common seeds: {seeds}.'
-  ours, theirs = _settings(run), _settings(baseline)
+  ours, theirs = run.config, baseline.config
   differing = [
     f'{name} {ours.get(name)} (baseline: {theirs.get(name)})'
     for name in sorted({*ours, *theirs})
@@ -168,16 +171,10 @@ def _comparability(run: Run, baseline: Run) -> Iterable[str]:
     yield f'{run.arm} differs from the baseline in settings: {", ".join(differing)}.'
 
 
-def _settings(run: Run) -> Mapping[str, Any]:
-  config = run.header.get('config')
-  return config if isinstance(config, Mapping) else {}
-
-
 def _progress(run: Run) -> str:
-  step = max((row['step'] for row in run.rows), default=0)
   missing = {seed for series in run.series for seed in series.missing}
   seeds = ', '.join(map(str, sorted(missing or run.seeds)))
-  return f'at step {step}, no result for seeds {seeds}'
+  return f'at step {run.step}, no result for seeds {seeds}'
 
 
 def _item(text: str, markdown: bool) -> str:
@@ -215,13 +212,10 @@ def _aligned(lines: Sequence[Sequence[str]], markdown: bool) -> list[str]:
 
 def main(argv: Sequence[str], output: str | None = None) -> None:
   """Prints the report of the directories in ``argv[1:]``."""
-  try:
+  with ending():
     if not argv[1:]:
       raise InputError('usage: python -m experiments.report RUN_DIR... [--output DIR]')
     print(write_report(argv[1:], output) if output else render(collect(argv[1:])))
-  except InputError as error:
-    print(f'error: {error}', file=sys.stderr)
-    raise SystemExit(2) from error
 
 
 if __name__ == '__main__':

@@ -6,9 +6,11 @@
     WORKDIR/ARM/checkpoints/     the newest ones
     WORKDIR/ARM/predictions.npz  written at the end
 
-A run that is killed and started again ends with the same bytes as an unbroken one
-(but for timing.jsonl): batches and keys are functions of seed and step, and the
-record is cut back to the step of the checkpoint.
+A run that is killed and started again ends with the same bytes as an unbroken one in
+config, record and predictions, and so in the table and the pictures made of them:
+batches and keys are functions of seed and step, and the record is cut back to the step
+of the checkpoint. The last checkpoint restores to the same bits, but orbax's files of
+it hold times and the like; timing.jsonl differs, too.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ import pathlib
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -37,6 +39,7 @@ from experiments.state import State, init_state, stack
 from experiments.task import Task
 from experiments.train import NonFiniteError, training
 
+_ADVICE = 'choose another --workdir, or remove it'
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
@@ -96,9 +99,46 @@ def claimed(job: Job) -> Iterator[None]:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
       raise InputError(f'{job.directory} is in use by another process') from error
-    _check_same(job)
+    check(job.directory, job.config, job.about.get('data'))
     records.write_json(job.directory / 'config.json', dict(job.config))
     yield
+
+
+def check(
+  directory: pathlib.Path,
+  config: Mapping[str, Any],
+  data: Any = None,
+  unknown: Collection[str] = (),
+) -> None:
+  """Whether the directory can be that of this run; changes nothing.
+
+  Args:
+    directory: of the run, or where it would be made.
+    config: of the run.
+    data: fingerprints; None: not known yet.
+    unknown: the fields of ``config`` that are not known yet.
+
+  Raises:
+    InputError: it cannot be written, or holds another configuration or other data.
+  """
+  records.check_writable(directory)
+  path = directory / 'config.json'
+  if not path.exists():
+    return
+  try:
+    there = json.loads(path.read_text())
+  except ValueError as error:
+    raise InputError(f'{path} is not JSON') from error
+  here = json.loads(json.dumps(dict(config)))
+  names = [n for n in {**here, **there} if here.get(n) != there.get(n)]
+  differing = ', '.join(
+    f'{n} ({there.get(n)!r}, now {here.get(n)!r})' for n in names if n not in unknown
+  )
+  if differing:
+    raise InputError(f'{directory} holds another configuration: {differing}; {_ADVICE}')
+  for header in records.read(directory / 'record.jsonl')[:1]:
+    if data is not None and header.get('data') != data:
+      raise InputError(f'{directory} was trained on other data; {_ADVICE}')
 
 
 def finished(job: Job) -> bool:
@@ -204,31 +244,12 @@ def _save(checkpoints: Checkpoints, step: int, state: State) -> None:
   checkpoints.save(step, state)
 
 
-def _check_same(job: Job) -> None:
-  """The directory is new, or of the same configuration and data."""
-  path = job.directory / 'config.json'
-  if not path.exists():
-    return
-  try:
-    there = json.loads(path.read_text())
-  except ValueError as error:
-    raise InputError(f'{path} is not JSON') from error
-  here = json.loads(json.dumps(dict(job.config)))
-  names = [n for n in {**here, **there} if here.get(n) != there.get(n)]
-  differing = ', '.join(f'{n} ({there.get(n)!r}, now {here.get(n)!r})' for n in names)
-  if names:
-    raise InputError(f'{job.directory} holds another configuration: {differing}')
-  for header in records.read(job.record)[:1]:
-    if header.get('data') != job.about.get('data'):
-      raise InputError(f'{job.directory} was trained on other data')
-
-
 def _header(job: Job) -> dict[str, Any]:
   versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
   return {
     'kind': 'header',
     **job.about,
-    'loss': '; '.join(dict.fromkeys(str(loss) for loss in job.losses)),
+    'objective': '; '.join(dict.fromkeys(str(loss) for loss in job.losses)),
     'seeds': list(dict.fromkeys(job.seeds)),
     'versions': {'python': platform.python_version(), **versions},
     'device': jax.devices()[0].device_kind,

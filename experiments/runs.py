@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 BASELINE = 'baseline'
 _ORDER = (BASELINE, 'dropout', 'label_smoothing', 'confidence_penalty')  # then by name
-_HEADER = ('experiment', 'dataset', 'arm', 'loss', 'seeds', 'data')
+_HEADER = ('experiment', 'dataset', 'arm', 'objective', 'seeds', 'data')
 # What a grid may vary within one run, beside the seed.
 SWEPT = ('epsilon', 'weight', 'threshold', 'alpha', 'temperature', 'rate')
 
@@ -32,6 +32,15 @@ class Series:
     """The arm, and the values that a grid varies."""
     values = ', '.join(f'{name} {value:g}' for name, value in self.setting)
     return f'{self.run.arm} ({values})' if values else self.run.arm
+
+  @property
+  def name(self) -> str:
+    """The arm, and all its values."""
+    values = {**self.run.values, **{name: [value] for name, value in self.setting}}
+    texts = [
+      f'{name} {"/".join(f"{v:g}" for v in own)}' for name, own in values.items()
+    ]
+    return f'{self.run.arm} ({", ".join(texts)})' if texts else self.run.arm
 
   @property
   def results(self) -> dict[int, Row]:
@@ -69,6 +78,24 @@ class Run:
   @property
   def seeds(self) -> tuple[int, ...]:
     return tuple(self.header['seeds'])
+
+  @property
+  def config(self) -> Mapping[str, Any]:
+    config = self.header.get('config')
+    return config if isinstance(config, Mapping) else {}
+
+  @property
+  def values(self) -> Mapping[str, Sequence[float]]:
+    """Values of the arm by name, each as often as its parts differ."""
+    values = {name: self.config.get(name) for name in SWEPT}
+    return {name: own for name, own in values.items() if own and isinstance(own, list)}
+
+  @property
+  def step(self) -> int:
+    """The last one that left a row or a checkpoint."""
+    saved = (path.name for path in self.path.glob('checkpoints/*'))
+    steps = [int(name) for name in saved if name.isdigit()]
+    return max([*steps, *(row['step'] for row in self.rows)], default=0)
 
   @property
   def split(self) -> str:
@@ -125,7 +152,8 @@ def order(arm: str) -> tuple[int, str]:
 def _records(path: Path) -> Sequence[pathlib.Path]:
   root = pathlib.Path(path)
   if not root.is_dir():
-    raise InputError(f'{root}: no such directory')
+    fault = 'expected a directory, is a file' if root.exists() else 'no such directory'
+    raise InputError(f'{root}: {fault}')
   if not (found := sorted(root.rglob('record.jsonl'))):
     raise InputError(f'{root}: expected a run, found no record.jsonl in or under it')
   return found

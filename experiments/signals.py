@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C, noted instead of dying on the spot."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,15 +10,22 @@ from types import FrameType
 
 @contextlib.contextmanager
 def noted() -> Iterator[list[int]]:
-  """Collects signals; the second Ctrl-C interrupts as usual."""
+  """Collects the first signal; the second ends the process wherever it is.
+
+  The first is for the loop to look at, between two steps. Both say a line as soon as
+  Python runs: a compilation or a step on its way ends before.
+  """
   received: list[int] = []
   if threading.current_thread() is not threading.main_thread():
     yield received  # only the main thread may set handlers
     return
 
   def note(number: int, frame: FrameType | None) -> None:
+    if received:
+      _say('stopped at once')
+      raise SystemExit(exit_code(number))
     received.append(number)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _say('stopping after this step; again to stop at once')
 
   numbers = (signal.SIGTERM, signal.SIGINT)
   before = [signal.signal(number, note) for number in numbers]
@@ -31,3 +39,10 @@ def noted() -> Iterator[list[int]]:
 def exit_code(number: int) -> int:
   """What a shell reports of a process that ended by a signal."""
   return 128 + number
+
+
+def _say(line: str) -> None:
+  # Not print: the signal may have come in the midst of one. First ends the line of
+  # the progress bar.
+  with contextlib.suppress(OSError):  # the terminal is gone
+    os.write(2, f'\n{line}\n'.encode())

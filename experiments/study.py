@@ -8,7 +8,7 @@ WORKDIR/table.md     and three pictures
 import dataclasses
 import pathlib
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from experiments.arms import Setting, Variant
 from experiments.config import VALUE_NAMES, Config
 from experiments.datasets import batching
 from experiments.datasets.dataset import Dataset
+from experiments.errors import InputError
 from experiments.evaluate import evaluate, predict
 from experiments.progress import Progress
 from experiments.state import stack
@@ -70,21 +71,31 @@ class Stage:
     config: the study's, maybe shortened.
     directory: its arms are below.
     final: the test split counts, not validation.
-    datasets: by seed.
+    variants: by arm; those of an arm that is yet to be chosen stand for it.
+    unknown: by arm, the values that are yet to be chosen.
+    datasets: by seed; none before they are loaded.
   """
 
   study: Study
   config: Config
   directory: pathlib.Path
   final: bool
-  datasets: Mapping[int, Dataset]
+  variants: Mapping[str, Sequence[Variant]]
+  unknown: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
+  datasets: Mapping[int, Dataset] = dataclasses.field(default_factory=dict)
+
+  def loaded(self) -> 'Stage':
+    """With its data."""
+    datasets = self.study.data(self.config, self.final)
+    return dataclasses.replace(self, datasets=datasets)
 
   @property
   def num_steps(self) -> int:
-    if self.config.num_steps is not None:
-      return self.config.num_steps
     size = len(self.datasets[0].splits['train']['label'])
     per_epoch = batching.steps_per_epoch(size, self.config.batch_size)
+    if self.config.num_steps is not None:
+      return self.config.num_steps
+    assert self.config.num_epochs is not None  # one of the two is given, or filled in
     return self.config.num_epochs * per_epoch
 
 
@@ -94,20 +105,24 @@ def run(study: Study) -> pathlib.Path:
   Returns:
     The directory of the runs.
   """
-  config, workdir = study.config, pathlib.Path(study.config.workdir)
-  given = config.given()
-  variants = {arm: arms.variants(arm, given, study.defaults) for arm in config.arms}
-  final = Stage(study, config, workdir, True, study.data(config, True))
-  selection = _selection(study) if config.select else None
-  grids = _grids(study) if selection else {}
-  variants.update({arm: grid[:1] for arm, grid in grids.items()})  # until one is chosen
-  total = _steps(final, variants) + (_steps(selection, grids) if selection else 0)
-  with signals.noted() as received, Progress(total) as progress:
-    for arm, own in variants.items():
-      chosen = own
-      if selection and arm in grids:
-        complete(_job(selection, arm, grids[arm]), 'validation', progress, received)
-        chosen = [_chosen(selection, arm, grids[arm], progress)]
+  arms.check(study.config.arms, study.config.given())
+  workdir = pathlib.Path(study.config.workdir)
+  # A directory that does not fit is told before the data, which may take long, are
+  # there, and one of other data before anything is trained.
+  for stage in _stages(study):
+    _check(stage)
+  stages = [stage.loaded() for stage in _stages(study)]
+  for stage in stages:
+    _check(stage)
+  final, *selection = stages
+  with signals.noted() as received, Progress(sum(map(_steps, stages))) as progress:
+    for arm, variants in final.variants.items():
+      chosen = variants
+      for stage in selection:
+        if arm in stage.variants:
+          grid = stage.variants[arm]
+          complete(_job(stage, arm, grid), 'validation', progress, received)
+          chosen = [_chosen(stage, arm, grid, progress)]
       complete(_job(final, arm, chosen), 'test', progress, received)
   _report(workdir)
   return workdir
@@ -152,7 +167,7 @@ def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
   losses = [arms.make_loss(arm, v.values, settings[seed]) for v, seed in runs]
   return runner.Job(
     directory=stage.directory / arm,
-    config={'experiment': study.name, **_decisive(config, arm, variants, num_steps)},
+    config=_decisive(study, config, arm, variants, num_steps),
     about={
       'experiment': study.name,
       'dataset': config.dataset,
@@ -187,7 +202,11 @@ def _fingerprints(datasets: Mapping[int, Dataset]) -> str | dict[str, str]:
 
 
 def _decisive(
-  config: Config, arm: str, variants: Sequence[Variant], num_steps: int
+  study: Study,
+  config: Config,
+  arm: str,
+  variants: Sequence[Variant],
+  num_steps: int | None,
 ) -> dict[str, Any]:
   """What decides the outcome of an arm: where it differs, another arm was trained."""
   fields = dataclasses.asdict(config)
@@ -200,28 +219,52 @@ def _decisive(
       if key.endswith(f'.{name}')
     ]
     decisive[name] = list(dict.fromkeys(values))
-  return {'arm': arm, **decisive, 'num_steps': num_steps}
+  return {'experiment': study.name, 'arm': arm, **decisive, 'num_steps': num_steps}
 
 
-def _selection(study: Study) -> Stage:
-  config = study.config
-  epochs = config.select_epochs or config.num_epochs
+def _stages(study: Study) -> list[Stage]:
+  """The final training, and before it, if it is asked for, the choice of values."""
+  config, workdir = study.config, pathlib.Path(study.config.workdir)
+  variants = _variants(study, config.given())
+  if not config.select:
+    return [Stage(study, config, workdir, True, variants)]
+  grids = _variants(study, {**study.grid, **config.given()})
+  grids = {arm: grid for arm, grid in grids.items() if len(grid) > 1}
+  if not grids:
+    raise InputError('--select: none of --arms has values to choose from')
+  variants.update({arm: grid[:1] for arm, grid in grids.items()})
+  unknown = {arm: grid[0].swept for arm, grid in grids.items()}
   shorter = dataclasses.replace(
     config,
     seeds=config.select_seeds or config.seeds,
-    num_epochs=epochs,
+    num_epochs=config.select_epochs or config.num_epochs,
     num_steps=None if config.select_epochs else config.num_steps,
   )
-  directory = pathlib.Path(config.workdir) / 'select'
-  return Stage(study, shorter, directory, False, study.data(shorter, False))
+  return [
+    Stage(study, config, workdir, True, variants, unknown),
+    Stage(study, shorter, workdir / 'select', False, grids),
+  ]
 
 
-def _grids(study: Study) -> dict[str, list[Variant]]:
-  """By arm, where there is something to choose."""
-  config = study.config
-  given = {**study.grid, **config.given()}
-  grids = {arm: arms.variants(arm, given, study.defaults) for arm in config.arms}
-  return {arm: grid for arm, grid in grids.items() if len(grid) > 1}
+def _variants(
+  study: Study, given: Mapping[str, Sequence[float]]
+) -> dict[str, list[Variant]]:
+  return {arm: arms.variants(arm, given, study.defaults) for arm in study.config.arms}
+
+
+def _check(stage: Stage) -> None:
+  """Whether all directories can be those of this command, so far as is known by now."""
+  study, loaded = stage.study, bool(stage.datasets)
+  num_steps = stage.num_steps if loaded else stage.config.num_steps
+  for arm, variants in stage.variants.items():
+    config = study.of_arm(stage.config, arm)
+    unknown = {*stage.unknown.get(arm, ())} | (set() if num_steps else {'num_steps'})
+    runner.check(
+      stage.directory / arm,
+      _decisive(study, config, arm, variants, num_steps),
+      _fingerprints(stage.datasets) if loaded else None,
+      unknown,
+    )
 
 
 def _chosen(
@@ -241,7 +284,7 @@ def _chosen(
   return dataclasses.replace(best, swept={})
 
 
-def _steps(stage: Stage, variants: Mapping[str, Sequence[Variant]]) -> int:
+def _steps(stage: Stage) -> int:
   """Steps of all runs."""
-  runs = sum(map(len, variants.values())) * len(stage.datasets)
+  runs = sum(map(len, stage.variants.values())) * len(stage.datasets)
   return runs * stage.num_steps

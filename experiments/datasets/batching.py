@@ -28,7 +28,7 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
     raise InputError(f'batch_size: expected at least 1, got {batch_size}')
   if batch_size > size:
     raise InputError(
-      f'batch_size: {batch_size} is more than the {size} training examples'
+      f'--batch_size: {batch_size} is more than the {size} training examples'
     )
   return size // batch_size
 

@@ -1,6 +1,7 @@
 """What every in-memory reader returns."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
 
@@ -24,7 +25,7 @@ class Dataset:
   num_classes: int
   splits: Mapping[str, Arrays]
 
-  @property
+  @functools.cached_property
   def fingerprint(self) -> str:
     """sha256 over names, shapes and bytes of all arrays."""
     digest = hashlib.sha256()

@@ -11,7 +11,7 @@ from experiments.errors import InputError
 
 def parsed(*arguments: str) -> mnist.Config:
   values = flags.FlagValues()
-  config._define(mnist.Config, values)
+  config._define(mnist.Config, values, mnist.defaults())
   values(['program', *arguments])
   return config._parsed(mnist.Config, values)
 
@@ -43,12 +43,50 @@ def test_a_flag_is_a_field(argument, expected):
 
 
 @pytest.mark.parametrize(
+  ('name', 'text'),
+  [
+    ('num_epochs', 'passes over the training data; default: 60 (digits), 20 (mnist)'),
+    ('workdir', 'default: runs/digits (digits), runs/mnist (mnist)'),
+    ('learning_rate', 'learning rate of the optimizer; default: 0.05'),
+    ('alpha', 'default: 0.5'),
+    ('num_steps', 'training steps, in place of --num_epochs'),
+  ],
+)
+def test_help_says_the_default(name, text):
+  values = flags.FlagValues()
+  config._define(mnist.Config, values, mnist.defaults())
+  assert values[name].help.endswith(text)
+
+
+@pytest.mark.parametrize(
   'argument',
   ['--seeds=many', '--weight=0.1,x', '--learning_rate=', '--vmap=2', '--beta=1'],
 )
 def test_what_cannot_be_parsed_is_an_error_of_the_flag_parser(argument):
   with pytest.raises(flags.Error, match=argument[2:].split('=')[0]):
     parsed(argument)
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    (
+      {'num_epochs': 2, 'num_steps': 10},
+      '--num_epochs and --num_steps: expected one of them, got both',
+    ),
+    ({'select_seeds': 2}, '--select_seeds: applies to --select alone'),
+    ({'select_epochs': 2}, '--select_epochs: applies to --select alone'),
+  ],
+)
+def test_flags_that_need_or_exclude_another(fields, message):
+  with pytest.raises(InputError) as caught:
+    mnist.Config(**fields)
+  assert str(caught.value) == message
+
+
+def test_steps_stand_in_place_of_epochs():
+  config = mnist.filled(mnist.Config(num_steps=7))
+  assert (config.num_steps, config.num_epochs) == (7, None)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +124,31 @@ def test_what_is_out_of_range_names_the_flag(field, value, message):
   assert '\n' not in str(caught.value)
 
 
-def test_an_unknown_arm_lists_the_known_ones():
-  with pytest.raises(
-    InputError, match=r"--arms: unknown arm 'smooth'; choose from base"
-  ):
-    arms.parts('dropout+smooth')
+@pytest.mark.parametrize(
+  ('names', 'message'),
+  [
+    (['dropout+smooth'], "--arms: unknown arm 'smooth'; choose from baseline, drop"),
+    ([''], "--arms: unknown arm ''; choose from baseline, drop"),
+    (['dropout+dropout'], "--arms: dropout is twice in 'dropout+dropout'"),
+    (['baseline+dropout'], '--arms: baseline is an arm of its own, not a part of'),
+    (['dropout+baseline'], '--arms: baseline is an arm of its own, not a part of'),
+    (['dropout', 'baseline', 'dropout'], '--arms: dropout is there twice'),
+  ],
+)
+def test_arms_that_cannot_be(names, message):
+  with pytest.raises(InputError) as caught:
+    arms.check(names, {})
+  assert str(caught.value).startswith(message)
+
+
+def test_a_value_that_no_arm_takes_names_those_that_would():
+  given = {'weight': (1.0,), 'epsilon': (0.1, 0.2)}
+  arms.check(['baseline', 'label_smoothing+confidence_penalty'], given)
+  with pytest.raises(InputError) as caught:
+    arms.check(['baseline', 'confidence_penalty'], given)
+  assert str(caught.value) == (
+    '--epsilon: none of --arms takes it; it is for label_smoothing, unigram_smoothing'
+  )
 
 
 def test_variants_are_all_combinations_of_what_an_arm_takes():

@@ -16,7 +16,7 @@ def header(arm: str, seeds: Sequence[int], **changes: Any) -> dict[str, Any]:
     'experiment': 'mnist',
     'dataset': 'digits',
     'arm': arm,
-    'loss': f'the loss of {arm}',
+    'objective': f'the loss of {arm}',
     'seeds': list(seeds),
     'versions': {},
     'device': 'cpu',

@@ -16,9 +16,9 @@ import optax
 import pytest
 import tiny
 
-from experiments import records
+from experiments import records, signals
 from experiments.checkpoints import Checkpoints
-from experiments.errors import InputError
+from experiments.errors import InputError, ending
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 FILES = ('config.json', 'record.jsonl', 'predictions.npz')
@@ -110,6 +110,35 @@ def test_signals_save_and_exit(unbroken, tmp_path):
   assert {p.name for p in (directory / 'checkpoints').iterdir()} == {'4', '6'}
   tiny.complete(tiny.job(directory))
   assert contents(directory) == unbroken
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_at_once(number, capfd):
+  with signals.noted() as received:
+    signal.raise_signal(signal.SIGINT)
+    assert received == [signal.SIGINT]
+    message = '\nstopping after this step; again to stop at once\n'
+    assert capfd.readouterr().err == message
+    with pytest.raises(SystemExit) as caught:
+      signal.raise_signal(number)
+  assert caught.value.code == 128 + number
+  assert capfd.readouterr().err == '\nstopped at once\n'
+  assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+  ('error', 'code', 'message'),
+  [
+    (InputError('--seeds: no'), 2, 'error: --seeds: no\n'),
+    (KeyboardInterrupt(), 130, '\ninterrupted\n'),
+    (SystemExit(143), 143, ''),
+  ],
+)
+def test_a_program_ends_without_a_traceback(error, code, message, capsys):
+  with pytest.raises(SystemExit) as caught, ending():
+    raise error
+  assert caught.value.code == code
+  assert capsys.readouterr().err == message
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -67,10 +67,11 @@ def test_the_record_is_a_table(default):
   rows = frame[frame.kind == 'row']
   assert set(rows.split) == {'train', 'validation', 'test'}
   for name in ('loss', 'nll', 'entropy', 'error', 'ece', 'brier'):
-    assert np.isfinite(rows[name].astype(float)).all()  # the header has a loss, too
+    assert frame[name].dtype == np.float64
+    assert np.isfinite(rows[name]).all()
   assert np.isfinite(rows[rows.split == 'train'].gradient_norm).all()
   assert 'label_smoothing' in frame.arm[0]
-  assert '0.1' in frame.loss[0]
+  assert '0.1' in frame.objective[0]
 
 
 def test_table_and_pictures_stand_beside_the_runs(default):
@@ -113,16 +114,39 @@ def test_another_configuration_names_what_differs(default, changes, message):
 
 def test_values_of_other_arms_do_not_matter(default):
   before = files(pathlib.Path(default.workdir))
-  changes = {'arms': ('baseline', 'dropout'), 'epsilon': (0.2,), 'weight': (1.0, 2.0)}
+  changes = {'arms': ('baseline', 'confidence_penalty'), 'weight': (1.0,)}
   mnist.run(dataclasses.replace(default, **changes, checkpoint_every=1))
   assert files(pathlib.Path(default.workdir)) == before
 
 
-def test_other_data_is_not_mixed_in(default, monkeypatch):
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    (
+      {'epsilon': (0.2,)},
+      r'epsilon \(\[0.1\], now \[0.2\]\); choose another --w.* it$',
+    ),
+    ({'num_epochs': None, 'num_steps': 5}, r'num_steps \(6, now 5\)'),
+    ({'vmap': False}, r'vmap \(True, now False\)'),  # rounds otherwise
+    ({'select': True, 'seeds': 3}, r'seeds \(2, now 3\)'),
+  ],
+)
+def test_another_configuration_is_told_before_data_are_read(
+  default, changes, message, monkeypatch
+):
+  monkeypatch.setattr(mnist, 'data', None)
+  given = {'arms': ('unigram_smoothing', 'label_smoothing'), **changes}
+  with pytest.raises(InputError, match=f'label_smoothing holds another .*{message}'):
+    mnist.run(dataclasses.replace(default, **given))
+
+
+def test_other_data_is_told_before_anything_is_trained(default, monkeypatch):
   load = mnist.digits.load
   monkeypatch.setattr(mnist.digits, 'load', lambda n, noise, seed: load(n, 0.1, seed))
-  with pytest.raises(InputError, match=r'baseline was trained on other data'):
-    mnist.run(default)
+  given = {'arms': ('unigram_smoothing', 'dropout')}
+  with pytest.raises(InputError, match=r'dropout was trained on other data; choose'):
+    mnist.run(dataclasses.replace(default, **given))
+  assert not (pathlib.Path(default.workdir) / 'unigram_smoothing').exists()
 
 
 def test_two_processes_do_not_write_the_same_run(default):
@@ -207,9 +231,20 @@ def test_label_noise_and_number_of_images_reach_the_data():
     ({'dataset': 'mnist', 'data_dir': '/nowhere'}, r'/nowhere'),
     ({'dataset': 'mnist', 'num_train': 5}, r'--num_train applies to --dataset=digits'),
     ({'dataset': 'mnist', 'label_noise': 0.1}, r'--label_noise applies to'),
+    ({'data_dir': 'mnist'}, r'--data_dir applies to --dataset=mnist alone'),
     ({'arms': ('baseline', 'drop')}, r"--arms: unknown arm 'drop'"),
-    ({'num_train': 2000}, r'num_train: expected 1 to 1077, got 2000'),
-    ({'batch_size': 201}, r'batch_size: 201 is more than the 200 training examples'),
+    ({'arms': ('baseline',), 'weight': (5.0,)}, r'--weight: none of --arms takes it'),
+    ({'arms': ('baseline',), 'dropout': 0.5}, r'--dropout: none of --arms has'),
+    (
+      {'arms': ('baseline',), 'dropout_learning_rate': 0.1},
+      r'--dropout_learning_rate: none of --arms has dropout',
+    ),
+    ({'arms': ('baseline',), 'select': True}, r'--select: none of --arms has values'),
+    (
+      {'num_train': 2000},
+      r'^--num_train: expected 1 to 1077, or 0 for all of them, got 2000$',
+    ),
+    ({'batch_size': 201}, r'^--batch_size: 201 is more than the 200 training examples'),
   ],
 )
 def test_bad_input_is_one_line(tmp_path, options, message):
@@ -219,7 +254,8 @@ def test_bad_input_is_one_line(tmp_path, options, message):
   assert not (tmp_path / 'runs').exists()
 
 
-def test_a_workdir_that_cannot_be_written_is_named(tmp_path):
+def test_a_workdir_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+  monkeypatch.setattr(mnist, 'data', None)  # not even reached
   (tmp_path / 'file').write_text('')
   for workdir in (tmp_path / 'file', tmp_path / 'file' / 'below'):
     with pytest.raises(InputError, match=r'cannot write .*file.*baseline'):
@@ -261,6 +297,7 @@ def test_sigterm_saves_and_exits_143(tmp_path):
   (step,) = (
     int(path.name) for path in (tmp_path / 'baseline' / 'checkpoints').iterdir()
   )
+  assert '\nstopping after this step; again to stop at once\n' in errors
   assert f'stopped at step {step}' in errors
   assert 'Traceback' not in errors
   assert records.read(record)[-1]['step'] <= step

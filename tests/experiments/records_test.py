@@ -3,6 +3,7 @@
 import errno
 import json
 import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from experiments import records
 from experiments.errors import InputError
 
-HEADER = {'kind': 'header', 'config': {'weight': 0.1}}
+HEADER = {'kind': 'header', 'objective': 'cross_entropy', 'config': {'weight': 0.1}}
 ROWS = [
   {'kind': 'row', 'step': step, 'split': split, 'loss': 1 / 3}
   for step in (5, 10, 15)
@@ -60,8 +61,11 @@ def test_an_empty_or_torn_file_gets_the_header(path):
 
 def test_pandas_reads_a_record_in_one_line(path):
   write(path, ROWS)
-  frame = pd.read_json(path, lines=True)
+  (code,) = re.findall(r'^  (pandas.*)$', str(records.__doc__), re.MULTILINE)
+  frame = eval(code.replace("'record.jsonl'", 'path'), {'pandas': pd, 'path': path})
+  assert list(frame) == list(ROWS[0])
   assert list(frame[frame.split == 'train'].step) == [5, 10, 15]
+  assert frame.loss.dtype == np.float64
   assert frame.loss[1] == pytest.approx(1 / 3, rel=1e-12)
 
 
@@ -96,6 +100,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   with pytest.raises(InputError, match=r'cannot write .*config.json: No space left'):
     records.write_json(path, 2)
   assert json.loads(path.read_text()) == 1
+
+
+def test_a_directory_is_checked_without_making_it(tmp_path, monkeypatch):
+  records.check_writable(tmp_path / 'new' / 'below')
+  assert not list(tmp_path.iterdir())
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(InputError, match=r'cannot write .*below: .*file is a file$'):
+    records.check_writable(tmp_path / 'file' / 'below')
+  monkeypatch.setattr('os.access', lambda path, mode: False)  # root may write all
+  with pytest.raises(InputError, match=f'new: no permission to write in {tmp_path}$'):
+    records.check_writable(tmp_path / 'new')
 
 
 @pytest.mark.parametrize('name', ['file/record.jsonl', 'missing/record.jsonl'])

@@ -4,8 +4,6 @@ import json
 import math
 import pathlib
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from fabricated import final_row, header, train_rows, write_lines, write_run
 from experiments import comparison, report
 from experiments.errors import InputError
 
-ROOT = pathlib.Path(__file__).parent.parent.parent
 BASELINE = {0: 4.0, 1: 5.0, 2: 6.0}
 SMOOTHED = {0: 3.0, 1: 4.5, 2: 4.0}
 
@@ -39,6 +36,10 @@ def test_numbers_by_hand(tmp_path):
   assert smoothed.interval == pytest.approx((-7 / 6 - half, -7 / 6 + half), rel=1e-6)
   assert smoothed.verdict == 'undecided'
   assert smoothed.seeds == smoothed.paired_seeds == (0, 1, 2)
+
+
+def markdown(path: pathlib.Path) -> list[str]:
+  return report.render(report.collect([path]), markdown=True).splitlines()
 
 
 @pytest.mark.parametrize('size', [2, 3, 5, 20])
@@ -196,6 +197,22 @@ def test_a_grid_has_a_line_for_each_value(tmp_path):
   assert lines['confidence_penalty (weight 2)'].difference == pytest.approx(-2)
 
 
+@pytest.mark.parametrize(
+  ('config', 'name'),
+  [
+    ({}, 'arm'),
+    ({'epsilon': [0.05]}, 'arm (epsilon 0.05)'),
+    ({'threshold': [1.0], 'weight': [0.5]}, 'arm (weight 0.5, threshold 1)'),
+    ({'epsilon': [0.1, 0.2]}, 'arm (epsilon 0.1/0.2)'),  # of two parts
+    ({'epsilon': [], 'weight': None}, 'arm'),
+  ],
+)
+def test_the_values_of_an_arm_stand_beside_its_name(tmp_path, config, name):
+  write_run(tmp_path, 'arm', SMOOTHED, config=config)
+  assert list(lines_of(tmp_path)) == [name]
+  assert any(line.startswith(f'| {name} ') for line in markdown(tmp_path))
+
+
 def test_errors_on_validation_are_kept_apart(tmp_path):
   write_run(tmp_path, 'baseline', BASELINE)
   rows = [
@@ -318,74 +335,35 @@ def test_records_that_are_no_text(tmp_path, content, message):
   assert str(tmp_path / 'record.jsonl') in str(caught.value)
 
 
+def test_without_a_finished_run_there_is_no_table(tmp_path):
+  for arm in ('baseline', 'dropout'):
+    write_run(tmp_path, arm, {}, seeds=[0, 1])
+  with pytest.raises(InputError) as caught:
+    report.write_report([tmp_path], tmp_path)
+  assert str(caught.value) == (
+    f'no run is finished: {tmp_path}/baseline is at step 30, no result for seeds 0, 1; '
+    f'{tmp_path}/dropout is at step 30, no result for seeds 0, 1'
+  )
+  write_run(tmp_path, 'baseline', BASELINE, dataset='mnist')  # of a table of its own
+  alone = markdown(tmp_path)
+  start = alone.index('## mnist on digits')
+  assert alone[start + 2].startswith('- No finished baseline')
+  report.write_report([tmp_path], tmp_path)
+
+
+def test_the_step_of_a_run_is_that_of_its_checkpoint_before_the_first_row(tmp_path):
+  run = write_lines(tmp_path / 'baseline', [header('baseline', [0])])
+  for name in ('4', '8', '16.orbax-checkpoint-tmp'):
+    (run / 'checkpoints' / name).mkdir(parents=True)
+  with pytest.raises(InputError, match=r'baseline is at step 8, no result for seeds 0'):
+    report.render(report.collect([tmp_path]))
+
+
 def test_paths_without_runs(tmp_path):
+  (tmp_path / 'file').touch()
+  with pytest.raises(InputError, match='file: expected a directory, is a file'):
+    report.collect([tmp_path / 'file'])
   with pytest.raises(InputError, match='nowhere: no such directory'):
     report.collect([tmp_path / 'nowhere'])
   with pytest.raises(InputError, match=r'no record\.jsonl in or under it'):
     report.collect([tmp_path])
-
-
-# What is written
-
-
-def markdown(path: pathlib.Path) -> list[str]:
-  return report.render(report.collect([path]), markdown=True).splitlines()
-
-
-def test_the_files_hold_what_the_terminal_shows(tmp_path):
-  write_run(tmp_path, 'baseline', BASELINE)
-  write_run(tmp_path, 'label_smoothing', SMOOTHED)
-  text = report.write_report([tmp_path], tmp_path / 'new' / 'output')
-  written = (tmp_path / 'new' / 'output' / 'table.md').read_text()
-  assert (tmp_path / 'new' / 'output' / 'table.png').read_bytes()[:4] == b'\x89PNG'
-  rows = [line for line in written.splitlines() if line.startswith('|')]
-  cells = [[cell.strip() for cell in row.strip('|').split('|')] for row in rows]
-  assert len({len(row) for row in rows}) == 1  # aligned
-  assert cells[0][:4] == ['arm', 'seeds', 'error %', 'vs. baseline (95 %)']
-  assert cells[3] == [
-    'label_smoothing',
-    '3',
-    '3.83 ± 0.44',
-    '-1.17 [-3.06, +0.73]',
-    'undecided',
-    '0.100',
-    '0.020',
-    '0.300',
-  ]
-  for cell in cells[2] + cells[3]:
-    assert cell in text
-  assert 'How to read this.' in text
-  assert 'How to read this.' in written
-
-
-def test_the_output_cannot_be_written(tmp_path):
-  write_run(tmp_path, 'baseline', BASELINE)
-  (tmp_path / 'file').touch()
-  with pytest.raises(InputError, match=f'{tmp_path}/file'):
-    report.write_report([tmp_path], tmp_path / 'file')
-
-
-def test_the_command(tmp_path):
-  write_run(tmp_path / 'runs', 'baseline', BASELINE)
-  command = [sys.executable, '-W', 'error', '-m', 'experiments.report']
-  command += [f'{tmp_path}/runs', f'--output={tmp_path}/table']
-  ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-  assert (ran.returncode, ran.stderr) == (0, '')
-  assert ran.stdout.strip() == report.render(report.collect([tmp_path])).strip()
-  written = {path.name for path in (tmp_path / 'table').iterdir()}
-  assert written == {'table.md', 'table.png'}
-
-
-@pytest.mark.parametrize(
-  ('arguments', 'message'),
-  [
-    ([], 'usage: python -m experiments.report RUN_DIR... [--output DIR]'),
-    (['nowhere'], 'nowhere: no such directory'),
-  ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, message):
-  with pytest.raises(SystemExit) as caught:
-    report.main(['report', *arguments])
-  assert caught.value.code == 2
-  printed = capsys.readouterr()
-  assert (printed.out, printed.err) == ('', f'error: {message}\n')
