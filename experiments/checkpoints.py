@@ -66,12 +66,14 @@ class Checkpoints:
       template: a tree of the same structure, shapes and dtypes.
       say: shows a line to the user, one for every damaged checkpoint.
     """
-    for step in sorted(self._manager.all_steps(), reverse=True):
+    steps = sorted(self._manager.all_steps())
+    for before, step in reversed(list(enumerate(steps))):
       try:
         with _one_error():
           return self._restore(step, template)
       except Exception as error:  # damage shows in many ways, too
-        say(f'{self._path(step)} is damaged, the one before is used: {_reason(error)}')
+        instead = f'step {steps[before - 1]} is used' if before else 'starting anew'
+        say(f'{self._path(step)} is damaged, {instead}: {_reason(error)}')
         self._put_aside(step)
     return None
 

@@ -67,7 +67,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   lines = []
-  for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):
+  for number, line in enumerate(_text(path).splitlines(keepends=True), 1):
     if not line.endswith('\n'):
       break  # cut off while it was written
     try:
@@ -77,12 +77,29 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   return lines
 
 
+def _text(path: pathlib.Path) -> str:
+  try:
+    return path.read_text()
+  except UnicodeDecodeError as error:
+    raise InputError(f'{path}: not a text file (byte {error.start})') from error
+  except OSError as error:
+    raise InputError(f'cannot read {path}: {error.strerror or error}') from error
+
+
 def cut_back(path: pathlib.Path, header: Row, step: int) -> None:
   """Leaves the header and the rows up to ``step``, but for final ones.
 
-  A file that is missing gets the header.
+  A file that is missing gets the header, if nothing was trained yet.
+
+  Raises:
+    InputError: there are steps, but no record of them.
   """
   lines = read(path)
+  if step and not lines:
+    raise InputError(
+      f'{path}: no record of the {step} steps of the checkpoint; '
+      'remove the directory to start anew'
+    )
   kept = [row for row in lines[1:] if row['step'] <= step and not row.get('final')]
   write_whole(path, _encode([lines[0] if lines else header, *kept]))
 

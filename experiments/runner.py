@@ -129,6 +129,10 @@ def check(
     there = json.loads(path.read_text())
   except ValueError as error:
     raise InputError(f'{path} is not JSON') from error
+  except OSError as error:
+    raise InputError(f'cannot read {path}: {error.strerror or error}') from error
+  if not isinstance(there, dict):
+    raise InputError(f'{path}: expected the fields of a configuration')
   here = json.loads(json.dumps(dict(config)))
   names = [n for n in {**here, **there} if here.get(n) != there.get(n)]
   differing = ', '.join(
@@ -211,7 +215,7 @@ def _train(
       _save(checkpoints, step, state)
     if received:
       progress.say(f'stopped at step {step}; the same command goes on from there')
-      raise SystemExit(signals.exit_code(received[0]))
+      signals.obey(received)
   return state
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 
@@ -46,3 +46,9 @@ def _say(line: str) -> None:
   # the progress bar.
   with contextlib.suppress(OSError):  # the terminal is gone
     os.write(2, f'\n{line}\n'.encode())
+
+
+def obey(received: Sequence[int]) -> None:
+  """Ends the process as the first signal asks, if there was one."""
+  if received:
+    raise SystemExit(exit_code(received[0]))

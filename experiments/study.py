@@ -1,6 +1,6 @@
 """Arms of one experiment: values chosen on validation, training, and the table.
 
-WORKDIR-select/ARM   the grid of an arm's values, if they are to be chosen
+WORKDIR/select/ARM   the grid of an arm's values, if they are to be chosen
 WORKDIR/ARM          the arm itself: its final rows are those of the test split
 WORKDIR/table.md     and three pictures
 """
@@ -122,8 +122,10 @@ def run(study: Study) -> pathlib.Path:
         if arm in stage.variants:
           grid = stage.variants[arm]
           complete(_job(stage, arm, grid), 'validation', progress, received)
+          signals.obey(received)
           chosen = [_chosen(stage, arm, grid, progress)]
       complete(_job(final, arm, chosen), 'test', progress, received)
+      signals.obey(received)
   _report(workdir)
   return workdir
 

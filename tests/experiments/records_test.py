@@ -55,7 +55,9 @@ def test_cut_back_and_append_give_the_same_bytes(path):
 def test_an_empty_or_torn_file_gets_the_header(path):
   for content in ('', '{"kind": "hea'):
     path.write_text(content)
-    records.cut_back(path, HEADER, 7)
+    with pytest.raises(InputError, match='no record of the 7 steps'):
+      records.cut_back(path, HEADER, 7)
+    records.cut_back(path, HEADER, 0)
     assert records.read(path) == [HEADER]
 
 
@@ -74,6 +76,9 @@ def test_a_line_that_is_not_json_is_named(path):
   text = path.read_text().replace('"step": 10', '"step" 10', 1)
   path.write_text(text)
   with pytest.raises(InputError, match=r'record.jsonl: line 4 is not JSON'):
+    records.read(path)
+  path.write_bytes(b'{"kind": "header"\xff}\n')
+  with pytest.raises(InputError, match=r'record.jsonl: not a text file \(byte 17\)'):
     records.read(path)
 
 

@@ -72,7 +72,7 @@ def test_a_reader_may_leave_early(tmp_path):
 
 def test_results_of_the_repository_are_what_the_report_gives():
   readme = (ROOT / 'README.md').read_text()
-  for name in ('digits', 'mnist'):
+  for name in ('digits', 'mnist', 'mnist_variants'):
     directory = ROOT / 'results' / name
     runs = [run for run in report.collect([directory]) if run.path.parent == directory]
     written = (directory / 'table.md').read_text()

@@ -1,4 +1,4 @@
-"""Types of results, of labels and of what else a loss is given."""
+"""Types of results and labels, terms, and what a loss accepts beside logits."""
 
 import dataclasses
 from typing import Any
