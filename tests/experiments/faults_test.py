@@ -5,7 +5,6 @@ import os
 import pathlib
 import random
 import re
-import re
 import signal
 import subprocess
 import sys
