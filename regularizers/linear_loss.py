@@ -147,8 +147,10 @@ def _rows(
 ) -> Rows:
   """Chunks whose few arrays of logits are as large as a gradient of the kernel."""
   count, (width, num_classes) = math.prod(shape), kernel_shape
-  wanted = max(count // 40 + width // 4, _SMALL // num_classes, 8) // 8 * 8
-  return Rows(shape, max(min(size or wanted, count), 1))
+  wanted = max(count // 32 + width // 3, _SMALL // num_classes, 8)
+  chunks = max(-(-count // wanted), 1)
+  even = 8 * -(-count // (8 * chunks))  # so that the last one overlaps little
+  return Rows(shape, max(min(size or even, count), 1))
 
 
 @dataclasses.dataclass(frozen=True)

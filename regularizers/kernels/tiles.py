@@ -19,12 +19,12 @@ import jax.numpy as jnp
 
 from regularizers.kernels.dense import _apart, _lowest, _reciprocal_sum
 
-_TILES = 50
+_TILES = 31
 _SMALL = 2**16
 
 
 def tile_size(num_rows: int, num_classes: int) -> int:
-  """Classes a tile: a 50th of them, more where that would be a tiny product.
+  """Classes a tile: a 31st of them, more where that would be a tiny product.
 
   Args:
     num_rows: positions, all of them in every tile.
@@ -37,7 +37,7 @@ def tile_size(num_rows: int, num_classes: int) -> int:
   wanted = max(num_classes // _TILES, _SMALL // max(num_rows, 1), 8)
   if wanted >= num_classes:
     return num_classes
-  near = range(8 * (wanted // 8), wanted // 2, -8)
+  near = range(8 * (wanted // 8), 3 * wanted // 4, -8)
   even = [size for size in near if num_classes % size == 0]
   return even[0] if even else 8 * (wanted // 8)
 

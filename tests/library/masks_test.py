@@ -124,3 +124,28 @@ def test_short_logits_are_computed_with_in_float32(case: transforms.Case, dtype:
   # Rounded once, at the end.
   assert gradient.dtype == dtype
   np.testing.assert_array_equal(gradient, expected.astype(dtype))
+
+
+def test_a_teacher_keeps_its_own_mask():
+  logits, teacher = (jnp.asarray(a, jnp.float32) for a in (Q.logits, Q.teacher))
+  loss = reg.distillation(1.0, 2.0)(reg.cross_entropy)
+  own = jnp.array([True, True, False, True, True])
+  masked = {'labels': jnp.asarray(LABELS), 'where': jnp.asarray(KEPT)}
+  got = loss(logits, teacher=reg.Categorical(teacher, own), **masked)
+  expected = loss(logits, teacher=jnp.where(own, teacher, -jnp.inf), **masked)
+  np.testing.assert_array_equal(got, expected)
+  assert not np.allclose(got, loss(logits, teacher=teacher, **masked))
+
+
+def test_squared_logits_of_impossible_classes():
+  """Impossible for both is no difference; a burn-in's weight of 0 is none either."""
+  logits, teacher = (jnp.asarray(a, jnp.float32) for a in (IMPOSSIBLE, Q.teacher))
+  both = jnp.where(jnp.asarray(KEPT), teacher, -jnp.inf)
+  labels = jnp.asarray(LABELS)
+
+  def value_and_slope(weight: float, teacher: jax.Array) -> Any:
+    loss = reg.codistillation(weight, kind='squared_logits')(reg.cross_entropy)
+    return jax.value_and_grad(lambda z: loss(z, labels, teacher=teacher).sum())(logits)
+
+  for weight, given in ((1.0, both), (0.0, teacher)):
+    assert all(np.isfinite(part).all() for part in value_and_slope(weight, given))
