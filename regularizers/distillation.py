@@ -163,7 +163,7 @@ def _reverse_kl(p: Distribution, teacher: Teacher) -> jax.Array:
 def _squared_logits(p: Distribution, teacher: Teacher) -> jax.Array:
   """Mean over classes of the squared difference of centred logits.
 
-  A class that is impossible for both differs by nothing.
+  A class that is impossible for both differs by nothing, for one by infinity.
   """
   count = p.num_allowed()
   mean = (teacher.sum(p, _difference) / count)[..., None]
@@ -172,13 +172,16 @@ def _squared_logits(p: Distribution, teacher: Teacher) -> jax.Array:
 
 
 def _difference(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-  same = jnp.isneginf(log_p) & jnp.isneginf(log_q)
-  return jnp.where(same, 0.0, log_p) - jnp.where(same, 0.0, log_q)
+  """log p − log q, 0 for a class that is impossible for either."""
+  possible = jnp.isfinite(log_p) & jnp.isfinite(log_q)
+  return jnp.where(possible, log_p, 0.0) - jnp.where(possible, log_q, 0.0)
 
 
 def _squared(log_p: jax.Array, log_q: jax.Array, mean: jax.Array) -> jax.Array:
-  same = jnp.isneginf(log_p) & jnp.isneginf(log_q)
-  return jnp.where(same, 0.0, jnp.square(_difference(log_p, log_q) - mean))
+  one = jnp.isneginf(log_p) != jnp.isneginf(log_q)
+  both = jnp.isneginf(log_p) & jnp.isneginf(log_q)
+  square = jnp.square(_difference(log_p, log_q) - mean)
+  return jnp.where(one, jnp.inf, jnp.where(both, 0.0, square))
 
 
 _DIVERGENCES = {
