@@ -1,4 +1,4 @@
-"""Any loss of regularizers as a `keras.losses.Loss`, for Keras 3 with KERAS_BACKEND=jax.
+"""Any loss of regularizers as a `keras.losses.Loss`, for Keras 3 on the JAX backend.
 
 Sample weights, masks and the reduction are Keras's own. Keras multiplies by them, and
 0 · NaN is NaN: let padding hold a label that is a class (``np.maximum(labels, 0)``).
