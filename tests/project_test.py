@@ -128,13 +128,14 @@ def requirements(*extras: str) -> set[str]:
   [
     ('experiments', ['experiments']),
     ('benchmarks', ['experiments', 'benchmarks']),
-    ('tests', ['experiments', 'test', 'oracles']),
+    ('examples', ['examples']),
+    ('tests', ['experiments', 'examples', 'notebooks', 'test', 'oracles']),
   ],
 )
 def test_imports_are_declared(folder: str, extras: list[str]):
   declared = requirements(*extras)
   distributions = importlib.metadata.packages_distributions()
-  ours = {'regularizers', 'experiments', 'benchmarks'}
+  ours = {'regularizers', 'experiments', 'examples', 'benchmarks'}
   ours |= {path.stem for path in sources(folder)}
   for module, imported in edges(folder):
     top = imported.split('.')[0]
@@ -158,7 +159,9 @@ def test_import_adds_nothing_heavy_to_jax():
 
 
 @pytest.mark.parametrize(
-  'path', sources('regularizers', 'experiments', 'benchmarks', 'tests'), ids=dotted
+  'path',
+  sources('regularizers', 'experiments', 'examples', 'benchmarks', 'tests'),
+  ids=dotted,
 )
 def test_lengths(path: pathlib.Path):
   text = path.read_text()

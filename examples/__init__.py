@@ -1,0 +1,1 @@
+"""Small complete programs: one framework or one need each; see README.md here."""
