@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from regularizers.collectives import AxisName, total, varying
+from regularizers.collectives import AxisName, axes_of, axis_size, total, varying
 
 
 def microbatches(batch: Any, count: int) -> Any:
@@ -79,7 +79,7 @@ def accumulate_gradients(
   Example:
     >>> import jax.numpy as jnp, regularizers as reg
     >>> def loss_fn(params, batch):
-    ...   losses = reg.cross_entropy(batch['x'] * params, batch['y'])
+    ...   losses = reg.cross_entropy(batch['x'] * params[None], batch['y'])
     ...   return reg.masked_sum(losses, batch['mask']), batch['mask'].sum()
     >>> batch = {
     ...   'x': jnp.eye(4, 3),
@@ -94,6 +94,7 @@ def accumulate_gradients(
   """
   _check_count(batches)
   if axis_name is not None:
+    axis_size(axis_name)  # an error, unless it is bound
     # A copy for every device, or each microbatch would pay for an all-reduce.
     params = varying(params, axis_name)
 
@@ -139,5 +140,5 @@ def _wide(array: Any) -> jax.Array:
 
 def _zeros(like: Any) -> Any:
   """Zeros that differ between devices where the sums do, as `scan` wants it."""
-  zeros: jax.Array = varying(jnp.zeros(like.shape, like.dtype), tuple(like.vma or ()))
+  zeros: jax.Array = varying(jnp.zeros(like.shape, like.dtype), axes_of(like))
   return zeros
