@@ -38,10 +38,9 @@ def policy(params: Params, contexts: jax.Array) -> reg.Categorical:
 
 def objective(params: Params, key: jax.Array, bonus: jax.Array) -> jax.Array:
   """REINFORCE on a sampled batch, minus ``bonus`` times the policy's entropy."""
-  context_key, arm_key = jax.random.split(key)
-  contexts = jax.random.randint(context_key, (BATCH,), 0, CONTEXTS)
+  contexts = jnp.arange(BATCH) % CONTEXTS
   p = policy(params, contexts)
-  arms = jax.random.categorical(arm_key, p.log_probs())
+  arms = jax.random.categorical(key, p.log_probs())
   reward = rewards()[contexts, arms]
   advantage = reward - reward.mean()
   return jnp.mean(-advantage * p.log_prob(arms) - bonus * reg.entropy(p))
@@ -52,10 +51,10 @@ def train(
   bonus: float, seed: int, num_steps: int = 300
 ) -> tuple[Params, dict[str, jax.Array]]:
   """The parameters, and by step the policy's expected reward and mean entropy."""
-  keys = jax.random.split(jax.random.key(seed), 3)
+  keys = jax.random.split(jax.random.key(seed), num_steps + 1)
   params = {
     'embedding': jax.random.normal(keys[0], (CONTEXTS, WIDTH)),
-    'kernel': 0.1 * jax.random.normal(keys[1], (WIDTH, ARMS)),
+    'kernel': jnp.zeros((WIDTH, ARMS)),  # every arm as likely
   }
   # The bonus ends at half time, so that the policy can make up its mind.
   annealed = optax.linear_schedule(bonus, 0.0, num_steps // 2)
@@ -70,7 +69,7 @@ def train(
     updates, state = OPTIMIZER.update(gradient, state)
     return (optax.apply_updates(params, updates), state), row
 
-  steps = jnp.arange(num_steps), jax.random.split(keys[2], num_steps)
+  steps = jnp.arange(num_steps), keys[1:]
   (params, _), rows = jax.lax.scan(step, (params, OPTIMIZER.init(params)), steps)
   return params, rows
 
