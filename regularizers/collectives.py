@@ -1,6 +1,7 @@
 """What the rest of the package asks of a mesh axis inside `jax.shard_map`."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -154,3 +155,27 @@ class Blocks:
     masses = jax.lax.all_gather(mass, self.axis_name)  # [n, ...]
     earlier = jnp.arange(self.count) < jax.lax.axis_index(self.axis_name)
     return jnp.tensordot(earlier.astype(masses.dtype), masses, 1), masses.sum(0)
+
+
+def fold(body: Callable[[Any, Any], Any], init: Any, indices: jax.Array) -> Any:
+  """Repeats ``carry = body(carry, index)``.
+
+  Inside `jax.shard_map` a carry starts as a number that all devices have in common
+  and becomes one that differs: `jax.lax.scan` wants that said beforehand.
+  """
+  if jax.sharding.get_abstract_mesh().manual_axes:
+    kinds = jax.eval_shape(body, init, indices[0])
+    init = jax.tree.map(lambda a, kind: varying(a, axes_of(kind)), init, kinds)
+  carry, _ = jax.lax.scan(lambda c, i: (body(c, i), None), init, indices)
+  return carry
+
+
+def equally_varying(tree: Any) -> Any:
+  """The same numbers, all of them varying over every axis that one of them does.
+
+  For functions with a derivative of their own: the derivative by a number that all
+  devices have in common is then added up over the devices outside of it.
+  """
+  leaves = jax.tree.leaves(tree)
+  axes = {axis for leaf in leaves for axis in axes_of(jax.typeof(leaf))}
+  return varying(tree, tuple(sorted(axes))) if axes else tree

@@ -14,6 +14,7 @@ from regularizers.base import as_loss
 from regularizers.categorical import Categorical
 from regularizers.checks import as_where, check_labels
 from regularizers.chunks import Packing, Rows, pack
+from regularizers.collectives import equally_varying, fold
 from regularizers.kernels import tiles
 from regularizers.kernels.affine import soft_cap
 from regularizers.linear import check_chunk_size, check_linear
@@ -127,7 +128,7 @@ def _prepare(
   rows_leaves, rows_tree = jax.tree.flatten(per_row)
   linear = hidden.reshape(rows.count, hidden.shape[-1]), kernel, bias
   step = _Step(packing, dtype, rows_tree, tree)
-  return step, linear, rows_leaves, leaves, weights.sum()
+  return step, *equally_varying((linear, rows_leaves, leaves)), weights.sum()
 
 
 def _weights(
@@ -201,8 +202,7 @@ class _Step:
     count = self.packing.rows.num_chunks
     if count == 1:
       return body(init, jnp.asarray(0))
-    indices = jnp.arange(count)
-    return jax.lax.scan(lambda c, index: (body(c, index), None), init, indices)[0]
+    return fold(body, init, jnp.arange(count))
 
   def zeros(self) -> Any:
     """What the totals start from."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from regularizers.collectives import fold
 from regularizers.kernels.dense import _apart, _lowest, _reciprocal_sum
 
 _TILES = 31
@@ -86,8 +87,7 @@ class Tiling:
     indices = jnp.arange(self.num_tiles)
     if self.num_tiles == 1:
       return body(init, self.tile(indices[0]))
-    carry, _ = jax.lax.scan(lambda c, i: (body(c, self.tile(i)), None), init, indices)
-    return carry
+    return fold(lambda carry, index: body(carry, self.tile(index)), init, indices)
 
   def lean_fold(self, body: Callable[[Any, Tile], Any], init: Any) -> Any:
     """The same; for the backward pass tiles are computed again, not kept."""

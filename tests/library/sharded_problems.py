@@ -78,9 +78,18 @@ def rows() -> tuple[Any, Any]:
   return params['w'], batch | {'mask': jnp.asarray(mask)}
 
 
+BOTH = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.3))(
+  reg.cross_entropy
+)
+
+
 def row_losses(params: Any, batch: Any) -> jax.Array:
-  loss = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.3))
-  return loss(reg.cross_entropy)(batch['x'] @ params, batch['y'])
+  return BOTH(batch['x'] @ params, batch['y'])
+
+
+def linear_mean(params: Any, batch: Any, count: jax.Array) -> jax.Array:
+  x, y, mask = (batch[name] for name in ('x', 'y', 'mask'))
+  return reg.linear_loss(BOTH, x, params, y, mask, count, chunk_size=3)
 
 
 def sums(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:

@@ -32,32 +32,6 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 SPLIT = P(None, 'model')
 
 
-class Product:
-  """A distribution of other make: the protocol alone, of logits hidden @ kernel."""
-
-  def __init__(self, hidden: jax.Array, kernel: jax.Array):
-    self.dense = reg.Categorical(hidden @ kernel)
-    for name in ('shape', 'num_classes', 'log_prob', 'mean_log_prob', 'entropy'):
-      setattr(self, name, getattr(self.dense, name))
-    for name in ('log_normalizer', 'num_allowed', 'allowed_prior', 'sum', 'tempered'):
-      setattr(self, name, getattr(self.dense, name))
-
-
-jax.tree_util.register_pytree_node(
-  Product, lambda p: ((p.dense,), None), lambda _, leaves: _product(*leaves)
-)
-
-
-def _product(dense: Any) -> Product:
-  new = object.__new__(Product)
-  new.dense = dense
-  if isinstance(dense, reg.Categorical) and hasattr(dense.logits, 'shape'):
-    for name in dir(reg.Distribution):
-      if not name.startswith('_'):
-        setattr(new, name, getattr(dense, name))
-  return new
-
-
 def padded(logits: np.ndarray, devices: int) -> jax.Array:
   """Float32, filled up with junk to a multiple of the devices."""
   missing = -logits.shape[-1] % devices
@@ -140,7 +114,8 @@ def _split(q: Any, logits: jax.Array, *where: jax.Array) -> Any:
 
 def product(logits: jax.Array) -> Any:
   hidden = jnp.eye(logits.shape[0], dtype=logits.dtype)
-  return reg.ShardedCategorical(Product(hidden, logits), 'model')
+  local = reg.LinearCategorical(hidden, logits, chunk_size=1)
+  return reg.ShardedCategorical(local, 'model')
 
 
 def blocks(q: Any) -> Any:
@@ -223,10 +198,18 @@ def data_parallel() -> dict[str, Any]:
 
   specs: dict[str, Any] = {'mesh': mesh, 'in_specs': (P(), P('data'))}
   out = {}
+
+  def linear(params: Any, batch: Any) -> jax.Array:
+    count = jax.lax.psum(batch['mask'].sum(), 'data')
+    part = problems.linear_mean(params, batch, count)
+    return jax.lax.psum(part, 'data')
+
   for name, checked in (('checked', True), ('unchecked', False)):
     options = specs | {'out_specs': P(), 'check_vma': checked}
     around = jax.value_and_grad(jax.shard_map(mean, **options))
     out[f'mean/{name}/around'] = jax.jit(around)(params, batch)[1]
+    fused = jax.jit(jax.value_and_grad(jax.shard_map(linear, **options)))
+    out[f'linear/{name}/value'], out[f'linear/{name}/around'] = fused(params, batch)
     adding = jax.jit(jax.shard_map(accumulated, **options))(params, batch)
     out[f'accumulated/{name}/value'], out[f'accumulated/{name}/around'] = adding
 

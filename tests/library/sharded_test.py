@@ -184,7 +184,7 @@ def test_mean_and_accumulation_over_uneven_shards(checked: str, results: Results
     return total / count
 
   value, gradient = jax.value_and_grad(mean)(params)
-  for name in ('mean', 'accumulated'):
+  for name in ('mean', 'accumulated', 'linear'):
     close(results[f'{name}/{checked}/value'], value)
     close(results[f'{name}/{checked}/around'], gradient)
   close(results[f'mean/{checked}/inside'], gradient)
