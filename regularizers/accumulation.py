@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from regularizers.collectives import AxisName, total, varying
+from regularizers.collectives import AxisName, axes_of, total, varying
 
 
 def microbatches(batch: Any, count: int) -> Any:
@@ -139,5 +139,5 @@ def _wide(array: Any) -> jax.Array:
 
 def _zeros(like: Any) -> Any:
   """Zeros that differ between devices where the sums do, as `scan` wants it."""
-  zeros: jax.Array = varying(jnp.zeros(like.shape, like.dtype), tuple(like.vma or ()))
+  zeros: jax.Array = varying(jnp.zeros(like.shape, like.dtype), axes_of(like))
   return zeros

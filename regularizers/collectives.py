@@ -38,6 +38,14 @@ def largest(array: jax.Array, axis_name: AxisName) -> jax.Array:
   return out
 
 
+def axes_of(kind: Any) -> tuple[str, ...]:
+  """The mesh axes along which an array of this type may differ between devices."""
+  manual = getattr(kind, 'manual_axis_type', None)  # what jax 0.10 calls it
+  if manual is not None:
+    return tuple(manual.varying)
+  return tuple(getattr(kind, 'vma', None) or ())
+
+
 def varying(tree: Any, axis_name: AxisName) -> Any:
   """The same numbers, of which every device along the axis has its own copy.
 
@@ -47,7 +55,7 @@ def varying(tree: Any, axis_name: AxisName) -> Any:
   names = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
 
   def cast(array: Any) -> Any:
-    common = tuple(name for name in names if name not in jax.typeof(array).vma)
+    common = tuple(name for name in names if name not in axes_of(jax.typeof(array)))
     return jax.lax.pcast(array, common, to='varying') if common else array
 
   return jax.tree.map(cast, tree)
