@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from regularizers.collectives import AxisName, axes_of, axis_size, total, varying
+from regularizers.collectives import AxisName, axes_of, total, varying
 
 
 def microbatches(batch: Any, count: int) -> Any:
@@ -94,7 +94,6 @@ def accumulate_gradients(
   """
   _check_count(batches)
   if axis_name is not None:
-    axis_size(axis_name)  # an error, unless it is bound
     # A copy for every device, or each microbatch would pay for an all-reduce.
     params = varying(params, axis_name)
 

@@ -54,6 +54,7 @@ def varying(tree: Any, axis_name: AxisName) -> Any:
   devices have in common, `jax.shard_map` adds the shares up at once.
   """
   names = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name)
+  axis_size(names)
 
   def cast(array: Any) -> Any:
     common = tuple(name for name in names if name not in axes_of(jax.typeof(array)))

@@ -16,13 +16,12 @@ PAIR = 'label_smoothing+confidence_penalty'
 FINITE = ('threshold', 'reverse_kl', 'codistillation_reverse_kl')
 SETTINGS = {
   'uneven': tuple(transforms.BY_NAME),
-  'even': ('many', 'codistillation_squared_logits'),
+  'even': (PAIR,),
   'unchecked': (PAIR,),
   'product': (PAIR, 'codistillation_reverse_kl'),
   'far': FINITE,
-  'impossible': FINITE,
   'where': ('many', 'codistillation_squared_logits'),
-  'whole_where': (PAIR, 'unigram_smoothing'),
+  'whole_where': ('unigram_smoothing',),
 }
 
 # The fourth device has no possible class in any row, the fifth none in the second.
@@ -33,7 +32,7 @@ WHERE[np.arange(4), EVEN.labels] = WHERE[np.arange(4), UNEVEN.labels] = True
 KEPT = np.ones((4, 16), bool)
 KEPT[1:, 6:10] = False
 KEPT[np.arange(4), EVEN.labels] = True
-IMPOSSIBLE = np.where(KEPT, EVEN.logits, -np.inf).astype(np.float32)
+FAR = np.where(KEPT, EVEN.logits + 1e4, -np.inf).astype(np.float32)
 
 PRIOR, WEIGHTS = EVEN.prior, EVEN.class_weights
 SOFT = np.random.default_rng(5).dirichlet(np.full(16, 0.5), 4)

@@ -157,13 +157,12 @@ def on_eight_devices() -> dict[str, Any]:
   logits, where = padded(whole.logits, 8), jnp.asarray(problems.WHERE)
   rest = padded(uneven.logits, 8)
   add('uneven', table(uneven, cases['uneven']), rest, kinds='around')
-  add('even', table(whole, cases['even']), logits)
-  options = {'kinds': 'inside around', 'check_vma': False}
-  add('unchecked', table(whole, cases['unchecked']), logits, **options)
+  both = 'inside around'
+  add('even', table(whole, cases['even']), logits, kinds=both)
+  unchecked = table(whole, cases['unchecked'])
+  add('unchecked', unchecked, logits, kinds=both, check_vma=False)
   add('product', table(whole, cases['product'], product), logits)
-  add('far', table(whole, cases['far']), padded(whole.logits + 1e4, 8))
-  impossible = jnp.asarray(problems.IMPOSSIBLE)
-  add('impossible', table(whole, cases['impossible']), impossible)
+  add('far', table(whole, cases['far']), jnp.asarray(problems.FAR))
   add('where', table(whole, cases['where']), logits, (where, SPLIT))
   masked = table(uneven, cases['whole_where'])
   add('whole_where', masked, rest, (where[:, :13], P()))
