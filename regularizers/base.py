@@ -66,7 +66,7 @@ class Penalized(Loss):
     """weight · penalty, ``[...]``."""
     penalty = self.penalty(p, labels, **accepted(self.penalty, extra))
     penalty = check_per_position(self.name, penalty, p.shape)
-    return times(value_at(self.weight, extra.get('step'), self.name), penalty)
+    return weighted(value_at(self.weight, extra.get('step'), self.name), penalty)
 
   def keywords(self) -> frozenset[str] | None:
     inner, own = self.loss.keywords(), keyword_names(self.penalty)
@@ -107,12 +107,12 @@ def _sum_of_priors(
     else:
       weight = value_at(member.weight, extra.get('step'), member.name)
       rest, own_prior = split(p, labels)
-      out.append(times(weight, rest))
+      out.append(weighted(weight, rest))
       prior = prior + weight * own_prior
   return [*out, -p.mean_log_prob(prior)]
 
 
-def times(weight: Any, penalty: jax.Array) -> jax.Array:
+def weighted(weight: Any, penalty: jax.Array) -> jax.Array:
   """weight · penalty, with 0 · inf = 0: a penalty of weight 0 is no penalty."""
   weight = jnp.asarray(weight, penalty.dtype)
   absent = (weight == 0) & jnp.isinf(penalty)

@@ -152,13 +152,19 @@ class Categorical:
     labels = check_labels(labels, self.shape, self.num_classes)
     if jnp.issubdtype(labels.dtype, jnp.floating):
       return self._weighted_log_prob(labels)
-    inside = (labels >= 0) & (labels < self.num_classes)
     index = jnp.clip(labels, 0, self.num_classes - 1)[..., None]
-    if self.where is not None:
-      where = jnp.broadcast_to(self.where, self.logits.shape)
-      inside &= jnp.take_along_axis(where, index, -1)[..., 0]
     picked = jnp.take_along_axis(self._scores, index, -1)[..., 0]
-    return jnp.where(inside, picked - self._shift - self._log_sum, jnp.nan)
+    log_p = picked - self._shift - self._log_sum
+    return jnp.where(self.valid(labels), log_p, jnp.nan)
+
+  def valid(self, labels: jax.Array) -> jax.Array:
+    """Whether integer labels ``[...]`` are in range and not masked."""
+    inside = (labels >= 0) & (labels < self.num_classes)
+    if self.where is None:
+      return inside
+    index = jnp.clip(labels, 0, self.num_classes - 1)[..., None]
+    where = jnp.broadcast_to(self.where, self.logits.shape)
+    return inside & jnp.take_along_axis(where, index, -1)[..., 0]
 
   def _weighted_log_prob(self, weights: jax.Array) -> jax.Array:
     weights = weights.astype(self.logits.dtype)
@@ -199,10 +205,7 @@ class Categorical:
 
   def num_allowed(self) -> jax.Array | int:
     """How many classes are not masked, ``[...]``; ``V`` without a mask."""
-    if self.where is None:
-      return self.num_classes
-    where = jnp.broadcast_to(self.where, self.logits.shape)
-    return jnp.maximum(where.sum(-1), 1)
+    return num_allowed(self.where, self.shape, self.num_classes)
 
   def allowed_prior(self, prior: jax.Array | None = None) -> jax.Array:
     """The prior without the masked classes: ``[V]``, or ``[..., V]`` if masked.
@@ -210,14 +213,7 @@ class Categorical:
     Args:
       prior: ``[V]``; default uniform. Without a mask it is returned as it is.
     """
-    uniform = jnp.full(self.num_classes, 1 / self.num_classes, self.logits.dtype)
-    prior = uniform if prior is None else jnp.asarray(prior, self.logits.dtype)
-    check_prior_shape(prior, self.num_classes)
-    if self.where is None:
-      return prior
-    kept = jnp.where(self.where, prior, 0.0)
-    mass = kept.sum(-1, keepdims=True)
-    return kept / jnp.where(mass > 0, mass, 1.0)
+    return allowed_prior(prior, self.where, self.num_classes, self.logits.dtype)
 
   def tempered(self, temperature: Any) -> 'Categorical':
     """The distribution of ``logits / temperature``; its log-normaliser is shifted."""
@@ -262,6 +258,29 @@ class Categorical:
 def _class_array(array: Any) -> jax.Array:
   log_probs = getattr(array, 'log_probs', None)
   return jnp.asarray(array) if log_probs is None else log_probs()
+
+
+def num_allowed(
+  where: jax.Array | None, shape: tuple[int, ...], num_classes: int
+) -> jax.Array | int:
+  """How many classes a mask leaves; ``shape`` is that of the positions."""
+  if where is None:
+    return num_classes
+  return jnp.maximum(jnp.broadcast_to(where, (*shape, num_classes)).sum(-1), 1)
+
+
+def allowed_prior(
+  prior: jax.Array | None, where: jax.Array | None, num_classes: int, dtype: Any
+) -> jax.Array:
+  """A prior (default: uniform) without the masked classes, renormalised."""
+  uniform = jnp.full(num_classes, 1 / num_classes, dtype)
+  prior = uniform if prior is None else jnp.asarray(prior, dtype)
+  check_prior_shape(prior, num_classes)
+  if where is None:
+    return prior
+  kept = jnp.where(where, aligned(prior, where.ndim), 0.0)
+  mass = kept.sum(-1, keepdims=True)
+  return kept / jnp.where(mass > 0, mass, 1.0)
 
 
 _LEAVES = ('logits', 'where', '_scores', '_shift', '_log_sum')

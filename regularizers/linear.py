@@ -9,13 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from regularizers.categorical import Categorical
+from regularizers.categorical import Categorical, allowed_prior, num_allowed
 from regularizers.checks import (
   aligned,
   as_array,
   as_where,
   check_labels,
-  check_prior_shape,
 )
 from regularizers.kernels import dense, tiles
 from regularizers.kernels.affine import AffineLogits, finish
@@ -270,22 +269,12 @@ class LinearCategorical:
 
   def num_allowed(self) -> jax.Array | int:
     """How many classes are not masked, ``[...]``; ``V`` without a mask."""
-    if self.where is None:
-      return self.num_classes
-    where = jnp.broadcast_to(self.where, (*self.where.shape[:-1], self.num_classes))
-    return jnp.broadcast_to(jnp.maximum(where.sum(-1), 1), self._shape)
+    return num_allowed(self.where, self._shape, self.num_classes)
 
   def allowed_prior(self, prior: jax.Array | None = None) -> jax.Array:
     """The prior without the masked classes; see `Categorical.allowed_prior`."""
-    wide = self._inputs['hidden'].dtype
-    uniform = jnp.full(self.num_classes, 1 / self.num_classes, wide)
-    prior = uniform if prior is None else jnp.asarray(prior, wide)
-    check_prior_shape(prior, self.num_classes)
-    if self.where is None:
-      return prior
-    kept = jnp.where(self.where, aligned(prior, self.where.ndim), 0.0)
-    mass = kept.sum(-1, keepdims=True)
-    return kept / jnp.where(mass > 0, mass, 1.0)
+    dtype = self._inputs['hidden'].dtype
+    return allowed_prior(prior, self.where, self.num_classes, dtype)
 
   def tempered(self, temperature: Any) -> 'LinearCategorical':
     """The distribution of ``logits / temperature``."""

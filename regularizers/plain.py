@@ -55,12 +55,7 @@ def _without_invalid(value: jax.Array, p: Categorical, labels: Any) -> jax.Array
   labels = jnp.asarray(labels)
   if labels.shape != p.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
     return value
-  valid = (labels >= 0) & (labels < p.num_classes)
-  if p.where is not None:
-    where = jnp.broadcast_to(p.where, p.logits.shape)
-    index = jnp.clip(labels, 0, p.num_classes - 1)[..., None]
-    valid &= jnp.take_along_axis(where, index, -1)[..., 0]
-  return jnp.where(valid, value, jnp.nan)
+  return jnp.where(p.valid(labels), value, jnp.nan)
 
 
 def accepted(function: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:

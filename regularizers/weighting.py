@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regularizers.base import AddPenalty, Transform, add_penalty, as_loss, times
+from regularizers.base import AddPenalty, Transform, add_penalty, as_loss, weighted
 from regularizers.categorical import Distribution
 from regularizers.checks import as_array, check_labels
 from regularizers.loss import Loss
@@ -62,14 +62,14 @@ class ClassWeighted(Loss):
     return self.loss.keywords()
 
   def value(self, p: Distribution, labels: jax.Array, **extra: Any) -> jax.Array:
-    return times(self._of(p, labels), self.loss.value(p, labels, **extra))
+    return weighted(self._of(p, labels), self.loss.value(p, labels, **extra))
 
   def parts(
     self, p: Distribution, labels: jax.Array, **extra: Any
   ) -> dict[str, jax.Array]:
     weights = self._of(p, labels)
     parts = self.loss.parts(p, labels, **extra)
-    return {name: times(weights, part) for name, part in parts.items()}
+    return {name: weighted(weights, part) for name, part in parts.items()}
 
   def _of(self, p: Distribution, labels: jax.Array) -> jax.Array:
     blocks = getattr(p, 'blocks', None)

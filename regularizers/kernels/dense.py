@@ -7,7 +7,7 @@ only the logits and O(rows) numbers are saved between forward and backward.
 
 XLA:CPU has two habits to steer round, measured in benchmarks/losses.py. Sibling
 reductions of one operand are fused into a loop that is not vectorised, and an
-elementwise operand with two readers is written out in full. `_apart` gives each
+elementwise operand with two readers is written out in full. `apart` gives each
 reduction an operand of its own.
 """
 
@@ -19,14 +19,15 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 
-def _apart(shift: jax.Array, *tags: jax.Array) -> jax.Array:
+def apart(shift: jax.Array, *tags: jax.Array) -> jax.Array:
   """``shift`` again, but a different value to the compiler for other tags."""
   barrier: Any = jax.lax.optimization_barrier
   out: jax.Array = barrier((shift, *tags))[0]
   return out
 
 
-def _lowest(dtype: jnp.dtype) -> float:
+def lowest_of(dtype: jnp.dtype) -> float:
+  """The lowest finite number of a dtype."""
   return float(np.finfo(dtype).min)
 
 
@@ -43,12 +44,13 @@ def log_normalizer(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     ``(z − shift) − log_sum``: their sum first would lose digits at large shifts.
   """
   # Starting the maximum at a finite number keeps a row of −inf free of NaN.
-  lowest = np.asarray(_lowest(logits.dtype), logits.dtype)
+  lowest = np.asarray(lowest_of(logits.dtype), logits.dtype)
   shift = jax.lax.reduce(logits, lowest, jax.lax.max, (logits.ndim - 1,))
   return shift, jnp.log(jnp.exp(logits - shift[..., None]).sum(-1))
 
 
-def _reciprocal_sum(log_sum: jax.Array) -> jax.Array:
+def reciprocal_sum(log_sum: jax.Array) -> jax.Array:
+  """1 / Σ exp(z − shift), 0 for a row without a possible class."""
   # A row whose classes are all impossible has no mass: 0, not 0/0, downstream.
   return jnp.where(jnp.isneginf(log_sum), 0.0, jnp.exp(-log_sum))
 
@@ -62,7 +64,7 @@ def _log_normalizer_jvp(primals: Any, tangents: Any) -> Any:
     tangent: jax.Array, logits: jax.Array, shift: jax.Array, log_sum: jax.Array
   ) -> jax.Array:
     weights = jnp.exp(logits - shift[..., None])
-    return (weights * tangent).sum(-1) * _reciprocal_sum(log_sum)
+    return (weights * tangent).sum(-1) * reciprocal_sum(log_sum)
 
   rule = jax.checkpoint(rule, prevent_cse=False)
   out = rule(tangent, logits, shift, log_sum)
@@ -85,12 +87,12 @@ def entropy(logits: jax.Array, shift: jax.Array, log_sum: jax.Array) -> jax.Arra
   weights = jnp.exp(logits - shift[..., None])
   # The floor turns 0·(−inf) into 0. A row vector of its own, since XLA:CPU writes
   # a constant with two readers out at the size of the logits.
-  lowest = jnp.full_like(log_sum, _lowest(logits.dtype))
-  floor = _apart(lowest, log_sum)[..., None]
-  centred = jnp.maximum(logits - _apart(shift, log_sum)[..., None], floor)
+  lowest = jnp.full_like(log_sum, lowest_of(logits.dtype))
+  floor = apart(lowest, log_sum)[..., None]
+  centred = jnp.maximum(logits - apart(shift, log_sum)[..., None], floor)
   weighted = (weights * centred).sum(-1)
   empty = jnp.isneginf(log_sum)
-  return jnp.where(empty, 0.0, log_sum - weighted * _reciprocal_sum(log_sum))
+  return jnp.where(empty, 0.0, log_sum - weighted * reciprocal_sum(log_sum))
 
 
 @entropy.defjvp
@@ -106,10 +108,10 @@ def _entropy_jvp(primals: Any, tangents: Any) -> Any:
     value: jax.Array,
   ) -> jax.Array:
     weights = jnp.exp(logits - shift[..., None])
-    centred = jnp.maximum(logits - shift[..., None], _lowest(logits.dtype))
+    centred = jnp.maximum(logits - shift[..., None], lowest_of(logits.dtype))
     offset = jnp.where(jnp.isneginf(log_sum), 0.0, value - log_sum)
     slope = weights * (offset[..., None] + centred)
-    return -(slope * tangent).sum(-1) * _reciprocal_sum(log_sum)
+    return -(slope * tangent).sum(-1) * reciprocal_sum(log_sum)
 
   rule = jax.checkpoint(rule, prevent_cse=False)
   return value, rule(tangents[0], logits, shift, log_sum, value)
@@ -117,7 +119,7 @@ def _entropy_jvp(primals: Any, tangents: Any) -> Any:
 
 def mean_centred(logits: jax.Array, shift: jax.Array) -> jax.Array:
   """Mean over classes of z − shift, ``[...]``."""
-  return (logits - _apart(shift)[..., None]).mean(-1)
+  return (logits - apart(shift)[..., None]).mean(-1)
 
 
 @jax.custom_jvp
@@ -154,7 +156,7 @@ def weighted_centred(
   weights = weights.reshape((1,) * (logits.ndim - weights.ndim) + weights.shape)
 
   def total(weights: jax.Array, logits: jax.Array, shift: jax.Array) -> jax.Array:
-    return times(weights, logits - _apart(shift)[..., None]).sum(-1)
+    return times(weights, logits - apart(shift)[..., None]).sum(-1)
 
   out: jax.Array = jax.checkpoint(total, prevent_cse=False)(weights, logits, shift)
   return out

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.collectives import fold
-from regularizers.kernels.dense import _apart, _lowest, _reciprocal_sum
+from regularizers.kernels.dense import apart, lowest_of, reciprocal_sum
 
 _TILES = 31
 _SMALL = 2**16
@@ -182,7 +182,7 @@ def statistics(
     derivative), log Σ exp(z − shift), and −Σ p log p in nats (0 for a row without a
     possible class).
   """
-  lowest = _lowest(like.dtype)
+  lowest = lowest_of(like.dtype)
 
   def body(carry: Any, tile: Tile) -> Any:
     shift, total, weighted = carry
@@ -191,7 +191,7 @@ def statistics(
     weights = jnp.exp(z - top[:, None])
     sums = weights.sum(-1)
     # Each reduction with an operand of its own; see kernels/dense.py.
-    centred = jnp.maximum(z - _apart(top, sums)[:, None], lowest)
+    centred = jnp.maximum(z - apart(top, sums)[:, None], lowest)
     products = (weights * centred).sum(-1)
     scale = jnp.exp(shift - top)
     # Before the first finite logit total is 0, and the difference as large as can be.
@@ -202,7 +202,7 @@ def statistics(
   start = (jnp.full(like.shape, lowest, like.dtype), zeros, zeros)
   shift, total, weighted = tiling.lean_fold(body, start)
   log_sum = jnp.log(total)
-  entropy = log_sum - weighted * _reciprocal_sum(log_sum)
+  entropy = log_sum - weighted * reciprocal_sum(log_sum)
   return shift, log_sum, jnp.where(total > 0, entropy, 0.0)
 
 
@@ -229,13 +229,13 @@ def _statistics_jvp(
     def body(carry: Any, tile: Tile) -> Any:
       z, dz = jax.jvp(lambda i: logits(i, where, tile), (inputs,), (d_inputs,))
       weights = jnp.exp(z - shift[:, None])
-      centred = jnp.maximum(z - shift[:, None], _lowest(z.dtype))
+      centred = jnp.maximum(z - shift[:, None], lowest_of(z.dtype))
       slope = weights * (offset + centred)
       return carry[0] + (weights * dz).sum(-1), carry[1] - (slope * dz).sum(-1)
 
     zeros = jnp.zeros_like(shift)
     sums = tiling.lean_fold(body, (zeros, zeros))
-    scale = _reciprocal_sum(log_sum)
+    scale = reciprocal_sum(log_sum)
     return sums[0] * scale, sums[1] * scale
 
   lean = jax.checkpoint(rule, prevent_cse=False)
