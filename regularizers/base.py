@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from regularizers.categorical import Distribution
 from regularizers.checks import check_per_position
-from regularizers.loss import Loss, check_keywords, prepared
+from regularizers.loss import Loss, check_keywords, of_prediction
 from regularizers.plain import Plain, accepted, keyword_names
 from regularizers.values import (
   ScalarOrSchedule,
@@ -258,7 +258,10 @@ def terms(loss: Any) -> Callable[..., dict[str, jax.Array]]:
     **extra: Any,
   ) -> dict[str, jax.Array]:
     check_keywords(whole, extra)
-    return whole.parts(prepared(logits, labels, where), labels, **extra)
+    parts: dict[str, jax.Array] = of_prediction(
+      lambda p: whole.parts(p, labels, **extra), logits, labels, where
+    )
+    return parts
 
   return split
 

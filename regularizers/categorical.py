@@ -15,6 +15,8 @@ from regularizers.checks import (
   check_prior_shape,
 )
 from regularizers.kernels import dense
+from regularizers.kernels.relative import Side
+from regularizers.kernels.relative import relative_entropy as dense_relative_entropy
 
 
 @runtime_checkable
@@ -130,6 +132,10 @@ class Categorical:
     """Size of the class axis, ``V``."""
     return self.logits.shape[-1]
 
+  def split_log_probs(self) -> Side:
+    """The scores, −inf where masked, and the two numbers a row to take off them."""
+    return self._scores, self._shift, self._log_sum
+
   def log_probs(self) -> jax.Array:
     """log p of every class, ``[..., V]``; −inf where masked."""
     return self._scores - self._shift[..., None] - self._log_sum[..., None]
@@ -217,6 +223,8 @@ class Categorical:
 
   def tempered(self, temperature: Any) -> 'Categorical':
     """The distribution of ``logits / temperature``; its log-normaliser is shifted."""
+    if isinstance(temperature, (int, float)) and temperature == 1:
+      return self
     # Centred first: z/T of large logits would round away what tells them apart.
     return Categorical((self.logits - self._shift[..., None]) / temperature, self.where)
 
@@ -251,11 +259,12 @@ class Categorical:
 
     lean: Callable[..., jax.Array] = jax.checkpoint(row_sum, prevent_cse=False)
     rank = self._scores.ndim
-    arrays = [aligned(_class_array(a), rank) for a in class_arrays]
+    arrays = [aligned(class_array(a), rank) for a in class_arrays]
     return lean(self._scores, self._shift, self._log_sum, *arrays)
 
 
-def _class_array(array: Any) -> jax.Array:
+def class_array(array: Any) -> jax.Array:
+  """An array as it is; a distribution's log-probabilities."""
   log_probs = getattr(array, 'log_probs', None)
   return jnp.asarray(array) if log_probs is None else log_probs()
 
@@ -366,7 +375,35 @@ def kl_divergence(p: Any, q: Any) -> jax.Array:
     >>> print(kl_divergence(p, q).round(4))
     0.1438
   """
-  return as_distribution(p, name='p').sum(relative, as_distribution(q, name='q'))
+  return relative_entropy(as_distribution(p, name='p'), as_distribution(q, name='q'))
+
+
+def relative_entropy(p: Any, q: Any) -> jax.Array:
+  """KL(p‖q) of distributions or arrays of log-probabilities, not both arrays."""
+  first, second = _side(p), _side(q)
+  if first is not None and second is not None:
+    rank = max(first[0].ndim, second[0].ndim)
+    return dense_relative_entropy(_of_rank(first, rank), _of_rank(second, rank))
+  if isinstance(p, Distribution):
+    return p.sum(relative, q)
+  out: jax.Array = q.sum(lambda log_q, log_p: relative(log_p, log_q), p)
+  return out
+
+
+def _side(distribution: Any) -> Side | None:
+  """What the dense kernel needs; None for a distribution without logits."""
+  if isinstance(distribution, Categorical):
+    return distribution.split_log_probs()
+  if isinstance(distribution, Distribution):
+    return None
+  log_p = jnp.asarray(distribution)
+  zeros = jnp.zeros(log_p.shape[:-1], log_p.dtype)
+  return log_p, zeros, zeros
+
+
+def _of_rank(side: Side, rank: int) -> Side:
+  scores, shift, log_sum = side
+  return aligned(scores, rank), aligned(shift, rank - 1), aligned(log_sum, rank - 1)
 
 
 def relative(log_p: jax.Array, log_q: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from regularizers.base import AddPenalty, add_penalty
-from regularizers.categorical import Distribution, class_sum, relative
+from regularizers.categorical import Distribution, class_sum, relative_entropy
 from regularizers.values import (
   ScalarOrSchedule,
   Value,
@@ -145,7 +145,7 @@ class ReverseKL(Value):
     if self.prior is None:
       entropy = p.entropy()
       return jnp.log(jnp.asarray(p.num_allowed(), entropy.dtype)) - entropy
-    return p.sum(relative, jnp.log(p.allowed_prior(self.prior)))
+    return relative_entropy(p, jnp.log(p.allowed_prior(self.prior)))
 
   def __str__(self) -> str:
     return f'KL(p‖{"u" if self.prior is None else "prior"})'

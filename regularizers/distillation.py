@@ -8,7 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.base import AddPenalty, add_penalty
-from regularizers.categorical import Categorical, Distribution, relative
+from regularizers.categorical import (
+  Categorical,
+  Distribution,
+  class_array,
+  relative,
+  relative_entropy,
+)
 from regularizers.checks import aligned, as_float
 from regularizers.kernels.dense import times
 from regularizers.linear import LinearCategorical
@@ -58,7 +64,8 @@ class Teacher:
   """One or more peers as class arrays, whose probabilities are averaged.
 
   Attributes:
-    peers: log-probabilities ``[..., V]``, or distributions that stand for them.
+    peers: log-probabilities ``[..., V]``, or distributions that stand for them; one
+      alone, the mean, beside dense logits.
   """
 
   peers: tuple[Any, ...]
@@ -78,8 +85,12 @@ class Teacher:
       ValueError: a shape that is neither the prediction's nor a stack of it; no peer.
     """
     if isinstance(teacher, (list, tuple)) and any(map(_is_peer, teacher)):
-      return cls(tuple(_peer(one, p, temperature) for one in teacher))
-    return cls((_peer(teacher, p, temperature),))
+      peers = tuple(_peer(one, p, temperature) for one in teacher)
+    else:
+      peers = (_peer(teacher, p, temperature),)
+    if len(peers) > 1 and isinstance(p, Categorical):
+      peers = (_log_mean(jnp.stack([class_array(peer) for peer in peers])),)
+    return cls(peers)
 
   def sum(self, p: Distribution, phi: Any, *arrays: Any) -> jax.Array:
     """Σ_k phi(log p_k, log q_k, …), ``[...]``, q the mean of the peers."""
@@ -88,7 +99,7 @@ class Teacher:
     def mixed(log_p: jax.Array, *rest: jax.Array) -> jax.Array:
       log_q, others = rest[0], rest[count:]
       if count > 1:
-        log_q = jax.nn.logsumexp(jnp.stack(rest[:count]), 0) - math.log(count)
+        log_q = _log_mean(jnp.stack(rest[:count]))
       out: jax.Array = phi(log_p, log_q, *others)
       return out
 
@@ -119,10 +130,15 @@ def _peer(teacher: Any, p: Distribution, temperature: Any) -> Any:
   stacked = teacher.shape[1:] == expected and teacher.shape[0] > 0
   if not stacked:
     _check_shape(teacher.shape, expected)
-  log_q: jax.Array = of_logits(teacher, where).tempered(temperature).log_probs()
-  if not stacked:
-    return log_q
-  return jax.nn.logsumexp(log_q, axis=0) - math.log(teacher.shape[0])
+  q = of_logits(teacher, where).tempered(temperature)
+  if stacked:
+    return _log_mean(q.log_probs())
+  return q if isinstance(p, Categorical) else q.log_probs()
+
+
+def _log_mean(log_q: jax.Array) -> jax.Array:
+  """log of the mean probability of the peers along the first axis."""
+  return jax.nn.logsumexp(log_q, axis=0) - math.log(log_q.shape[0])
 
 
 def _both(where: Any, own: Any) -> Any:
@@ -149,14 +165,20 @@ def _log_probs(teacher: Distribution) -> jax.Array:
 
 
 def _cross_entropy(p: Distribution, teacher: Teacher) -> jax.Array:
+  if isinstance(p, Categorical):
+    return -p.log_prob(jnp.exp(class_array(teacher.peers[0])))
   return teacher.sum(p, lambda log_p, log_q: -times(jnp.exp(log_q), log_p))
 
 
 def _kl(p: Distribution, teacher: Teacher) -> jax.Array:
+  if isinstance(p, Categorical):
+    return relative_entropy(teacher.peers[0], p)
   return teacher.sum(p, lambda log_p, log_q: relative(log_q, log_p))
 
 
 def _reverse_kl(p: Distribution, teacher: Teacher) -> jax.Array:
+  if isinstance(p, Categorical):
+    return relative_entropy(p, teacher.peers[0])
   return teacher.sum(p, relative)
 
 

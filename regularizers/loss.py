@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,7 +31,10 @@ class Loss(Value):
   ) -> jax.Array:
     """The loss of every position, ``[...]``."""
     check_keywords(self, extra)
-    return self.value(prepared(logits, labels, where), labels, **extra)
+    out: jax.Array = of_prediction(
+      lambda p: self.value(p, labels, **extra), logits, labels, where
+    )
+    return out
 
   def keywords(self) -> frozenset[str] | None:
     """Names of the keywords that it reads; None if it may be any."""
@@ -65,6 +69,24 @@ def check_keywords(loss: Loss, extra: dict[str, Any]) -> None:
     hint = '; positions are masked where they are reduced: masked_mean(losses, mask)'
   expected = ', '.join(['where', *sorted(_VARYING | known)])
   raise TypeError(f'{loss}: unknown {", ".join(unknown)}; expected {expected}{hint}')
+
+
+def of_prediction(
+  function: Callable[[Distribution], Any], logits: Any, labels: Any, where: Any
+) -> Any:
+  """A function of the predicted distribution, for logits or a distribution.
+
+  Of logits nothing but themselves is kept for the backward pass, in the dtype they
+  come in and whatever the function computes. Under `jit` XLA merges what both passes
+  compute.
+  """
+  # Without a derivative there is nothing to keep, and a user may look at numbers.
+  if not isinstance(logits, jax.core.Tracer):
+    return function(prepared(logits, labels, where))
+  lean = jax.checkpoint(
+    lambda logits: function(prepared(logits, labels, where)), prevent_cse=False
+  )
+  return lean(logits)
 
 
 def prepared(logits: Any, labels: Any, where: Any) -> Distribution:
