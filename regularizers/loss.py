@@ -77,11 +77,13 @@ def of_prediction(
   """A function of the predicted distribution, for logits or a distribution.
 
   Of logits nothing but themselves is kept for the backward pass, in the dtype they
-  come in and whatever the function computes. Under `jit` XLA merges what both passes
-  compute.
+  come in: the copy that is masked or in float32 is made again, which under `jit` XLA
+  merges with the first.
   """
-  # Without a derivative there is nothing to keep, and a user may look at numbers.
-  if not isinstance(logits, jax.core.Tracer):
+  # Without a derivative there is nothing to keep, and without a copy the statistics
+  # keep the logits alone.
+  traced = isinstance(logits, jax.core.Tracer)
+  if not traced or (where is None and logits.dtype.itemsize >= 4):
     return function(prepared(logits, labels, where))
   lean = jax.checkpoint(
     lambda logits: function(prepared(logits, labels, where)), prevent_cse=False
