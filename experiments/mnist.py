@@ -14,7 +14,7 @@ is the paper's protocol; results/mnist/ holds what it gave at a short budget.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optax
@@ -22,7 +22,7 @@ from flax import nnx
 
 from experiments import arms, config, study
 from experiments.config import flag
-from experiments.datasets import digits, mnist
+from experiments.datasets import batching, digits, mnist
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.models.mlp import MLP
@@ -163,6 +163,8 @@ def run(config: Config) -> pathlib.Path:
       of_arm=of_arm,
       task=task,
       optimizer=optimizer,
+      steps_per_epoch=steps_per_epoch,
+      pictures=pictures,
     )
   )
 
@@ -205,9 +207,26 @@ def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:
   return classification(module, datasets, config.batch_size)
 
 
-def optimizer(config: Config) -> optax.GradientTransformation:
+def optimizer(
+  config: Config, datasets: Mapping[int, Dataset]
+) -> optax.GradientTransformation:
   """SGD with a constant learning rate."""
+  del datasets
   return optax.sgd(config.learning_rate, momentum=config.momentum or None)
+
+
+def steps_per_epoch(config: Config, dataset: Dataset) -> int:
+  """Full batches."""
+  size = len(dataset.splits['train']['label'])
+  return batching.steps_per_epoch(size, config.batch_size)
+
+
+def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None:
+  """The paper's Figures 1 and 2."""
+  from experiments import plots  # matplotlib takes seconds
+
+  plots.confidence_histogram(directories, workdir / 'confidence.png')
+  plots.gradient_norms(directories, workdir / 'gradient_norm.png')
 
 
 def main() -> None:
