@@ -87,9 +87,9 @@ class Group:
 def groups(runs: Sequence[Run]) -> list[Group]:
   """Splits runs into tables.
 
-  Runs belong together if they are of one experiment, end on the same split, measure
-  the same and have a seed in common whose data have the same fingerprint. Where that leaves an arm
-  twice, each parent directory is a table of its own.
+  Runs belong together if they are of one experiment, end on the same split, measure the
+  same and have a seed in common whose data have the same fingerprint. Where that leaves
+  an arm twice, each parent directory is a table of its own.
   """
   parts: list[list[Run]] = []
   for run in runs:

@@ -62,16 +62,17 @@ PERPLEXITY = Measure(
     'step': Column('step', 0),
   },
   how_to_read="""\
-How to read this. Perplexities: exp of the mean negative log-likelihood of a token,
-without the regularizer. The first is on the test text, at the epoch whose validation perplexity is least, mean over the seeds ± its standard error. The difference to the baseline is taken seed by
-seed, so that what the seed decides (first weights, dropout) cancels; in brackets stands
-its 95 % t-interval. Differences are computed before rounding. "Better" and "worse" mean
-that the interval leaves out 0, "undecided" that it does not, or that all differences are
-equal. The intervals cover the seeds, not the choice of the text, and are not corrected
-for the number of arms. Valid is that least perplexity, "valid, end" the one after the
-last epoch: what lies between is over-fitting. Train is the mean over the epoch that ends
-at the step shown, with dropout and while the weights change. Entropy (nats) is that of
-the predictions on the test text.""",
+How to read this. Perplexities are exp of the mean negative log-likelihood of a token,
+without the regularizer. The first is that of the test text at the epoch whose
+validation perplexity is least, mean over the seeds ± its standard error. The difference
+to the baseline is taken seed by seed, so that what the seed decides (first weights,
+dropout) cancels; in brackets stands its 95 % t-interval. Differences are computed
+before rounding. "Better" and "worse" mean that the interval leaves out 0, "undecided"
+that it does not, or that all differences are equal. The intervals cover the seeds, not
+the choice of the text, and are not corrected for the number of arms. Valid is that
+least perplexity, "valid, end" the one after the last step: what lies between is
+over-fitting. Train is the mean over the training row that ends at the step shown, with
+dropout and while the weights change. Entropy (nats) is that of the predictions.""",
 )
 
 MEASURES = {measure.name: measure for measure in (ERROR, PERPLEXITY)}
