@@ -1,10 +1,12 @@
 """Language modelling as a task: the next token of running text."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 import regularizers as reg
 from experiments.datasets import streams
@@ -37,25 +39,29 @@ def language_modelling(
 
   def init(key: jax.Array) -> tuple[PyTree, PyTree]:
     params, rest = init_model(key)
-    model, _ = merged(params, rest, None)
-    return params, {'rest': rest, 'carry': model.carry(batch_size)}
+    return params, {'rest': rest, 'carry': carry(batch_size)}
+
+  @functools.cache
+  def shapes(rows: int) -> PyTree:
+    return nnx.eval_shape(lambda: module(nnx.Rngs(params=0)).carry(rows))
+
+  def carry(rows: int) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes(rows))
 
   def begin(model_state: PyTree, batch: Batch) -> PyTree:
-    rows = len(batch['label'])
-    like = lambda leaf: jnp.zeros((rows, *leaf.shape[1:]), leaf.dtype)  # noqa: E731
-    return {**model_state, 'carry': jax.tree.map(like, model_state['carry'])}
+    return {**model_state, 'carry': carry(len(batch['label']))}
 
   def apply(
     params: PyTree, model_state: PyTree, batch: Batch, key: jax.Array | None
   ) -> tuple[PyTree, PyTree]:
     model, rngs = merged(params, model_state['rest'], key)
     fresh = lambda leaf: jnp.where(batch['start'], jnp.zeros_like(leaf), leaf)  # noqa: E731
-    carry = jax.tree.map(fresh, model_state['carry'])
-    hidden, carry = model.hidden(
-      batch['inputs'], carry, deterministic=key is None, rngs=rngs
+    before = jax.tree.map(fresh, model_state['carry'])
+    hidden, after = model.hidden(
+      batch['inputs'], before, deterministic=key is None, rngs=rngs
     )
     outputs = (hidden, *model.affine()) if fused else model.logits(hidden)
-    return outputs, {'rest': state_of(model), 'carry': carry}
+    return outputs, {'rest': state_of(model), 'carry': after}
 
   def batches(split: str, seed: int, start_step: int = 0) -> Iterator[Batch]:
     corpus = corpora[seed]

@@ -87,6 +87,10 @@ class Job:
     return self.directory / 'record.jsonl'
 
 
+class DivergedError(InputError):
+  """The loss or its gradient became infinite or NaN."""
+
+
 @contextlib.contextmanager
 def claimed(job: Job) -> Iterator[None]:
   """Makes the directory this process's own.
@@ -176,7 +180,7 @@ def train(job: Job, progress: Progress, received: Sequence[int] = ()) -> State:
     return _train(job, loss, state, checkpoints, progress, received)
   except NonFiniteError as error:
     values = ''.join(f', {k} {v}' for k, v in job.points[error.run].items())
-    raise InputError(f'{job.directory.name}: {error}{values}') from error
+    raise DivergedError(f'{job.directory.name}: {error}{values}') from error
   finally:
     checkpoints.close()
 

@@ -117,8 +117,15 @@ def run(study: Study) -> pathlib.Path:
   Returns:
     The directory of the runs.
   """
-  arms.check(study.config.arms, study.config.given())
+  train(study)
   workdir = pathlib.Path(study.config.workdir)
+  _report(study, workdir)
+  return workdir
+
+
+def train(study: Study) -> None:
+  """Trains all arms, or goes on with them."""
+  arms.check(study.config.arms, study.config.given())
   # A directory that does not fit is told before the data, which may take long, are
   # there, and one of other data before anything is trained.
   for stage in _stages(study):
@@ -138,8 +145,6 @@ def run(study: Study) -> pathlib.Path:
           chosen = [_chosen(stage, arm, grid, progress)]
       complete(_job(final, arm, chosen), 'test', progress, received)
       signals.obey(received)
-  _report(study, workdir)
-  return workdir
 
 
 def _report(study: Study, workdir: pathlib.Path) -> None:

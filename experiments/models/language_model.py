@@ -51,25 +51,29 @@ class LanguageModel(nnx.Module):
         embedding, by the size of a layer elsewhere (Glorot and Bengio, 2010).
       rngs: key ``params``.
     """
-    del batch_norm
-    self.embedding = nnx.Embed(
-      num_tokens, embedding, embedding_init=nnx.initializers.normal(1.0), rngs=rngs
-    )
+    if init_scale:
+      table = kernel = bias = uniform(init_scale)
+    else:
+      table, kernel = nnx.initializers.normal(1.0), nnx.initializers.glorot_uniform()
+      bias = nnx.initializers.zeros
+    self.embedding = nnx.Embed(num_tokens, embedding, embedding_init=table, rngs=rngs)
     self.lstm = nn.LSTM(
-      embedding, hidden, num_layers=layers, dropout_rate=dropout, rngs=rngs
+      embedding,
+      hidden,
+      num_layers=layers,
+      dropout_rate=dropout,
+      batch_norm=batch_norm,
+      init_scale=init_scale or None,
+      rngs=rngs,
     )
     self.output = nnx.Linear(
-      hidden, num_tokens, kernel_init=nnx.initializers.glorot_uniform(), rngs=rngs
+      hidden, num_tokens, kernel_init=kernel, bias_init=bias, rngs=rngs
     )
     self.dropout = nnx.Dropout(dropout)
-    if init_scale:
-      draw_uniform(self, init_scale, rngs)
 
   def carry(self, rows: int) -> Carry:
     """The state before the first token: zeros."""
-    x = jnp.zeros((rows, 1, self.embedding.features))
-    shapes = jax.eval_shape(lambda lstm: lstm(x, deterministic=True)[1], self.lstm)
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return self.lstm.initial_carry(rows)
 
   def hidden(
     self,
@@ -88,7 +92,8 @@ class LanguageModel(nnx.Module):
       rngs: key ``dropout``; needed with dropout.
     """
     drop = {'deterministic': deterministic, 'rngs': rngs}
-    outputs, carry = self.lstm(self.dropout(self.embedding(tokens), **drop), carry, **drop)
+    inputs = self.dropout(self.embedding(tokens), **drop)
+    outputs, carry = self.lstm(inputs, carry, use_running_average=deterministic, **drop)
     return self.dropout(outputs, **drop), carry
 
   def logits(self, hidden: jax.Array) -> jax.Array:
@@ -100,12 +105,10 @@ class LanguageModel(nnx.Module):
     return self.output.kernel[...], self.output.bias[...]
 
 
-def draw_uniform(model: nnx.Module, scale: float, rngs: nnx.Rngs) -> None:
-  """Draws all weights and biases anew, but for those of normalization."""
-  for _, part in nnx.iter_modules(model):
-    if isinstance(part, nn.SequenceBatchNorm):
-      continue
-    for value in vars(part).values():
-      if isinstance(value, nnx.Param):
-        key = rngs.params()
-        value[...] = jax.random.uniform(key, value.shape, value.dtype, -scale, scale)
+def uniform(scale: float) -> nnx.initializers.Initializer:
+  """Draws from [-scale, scale]."""
+
+  def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
+    return jax.random.uniform(key, shape, dtype, -scale, scale)
+
+  return init
