@@ -4,6 +4,7 @@ Every function returns the figure, for notebooks, and writes it if given a path.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -93,25 +94,71 @@ def against_values(run_dirs: Iterable[Path], path: Path | None = None) -> Figure
   base = [v for run in runs if run.arm == BASELINE for v in _bests(run.series[0])]
   for (name, lines), axis in zip(grids.items(), panels.flat, strict=True):
     for index, (label, points) in enumerate(sorted(lines.items())):
-      values = sorted(points)
-      means = np.array([np.mean(points[value]) for value in values])
-      low, high = (np.array([f(points[v]) for v in values]) for f in (min, max))
-      style = {
-        'color': COLORS[(index + 1) % len(COLORS)],
-        'marker': 'o',
-        'capsize': 2,
-      }
-      bars = [means - low, high - means]
-      axis.errorbar(values, means, bars, label=label, markersize=4, **style)
+      _draw_points(axis, label, points, COLORS[(index + 1) % len(COLORS)])
     if base:
       axis.axhline(np.mean(base), linestyle='--', color=COLORS[0], label=BASELINE)
     axis.set_xlabel(name)
     if min(value for points in lines.values() for value in points) > 0:
       axis.set_xscale('log')
-    tidy(axis)
-    axis.legend(fontsize=9, frameon=False)
+    _tidy_with_legend(axis)
   panels[0, 0].set_ylabel(f'best {runs[0].measure} on validation')
   return saved(figure, path)
+
+
+def against_rates(run_dirs: Iterable[Path], path: Path | None = None) -> Figure:
+  """Cross-entropy after the last step against the learning rate, by arm.
+
+  One panel for training, one for validation; bars go from the least to the largest
+  seed. A cross at the upper edge is a run that has no result: it diverged, or was
+  stopped.
+
+  Args:
+    run_dirs: run directories, or directories of them at any depth.
+    path: of the PNG file.
+  """
+  runs = collect(run_dirs)
+  figure = Figure(figsize=(9, 4), layout='constrained')
+  for axis, split in zip(figure.subplots(1, 2), ('train', 'validation'), strict=True):
+    for index, arm in enumerate(dict.fromkeys(run.arm for run in runs)):
+      points: dict[float, list[float]] = {}
+      for run in runs:
+        if run.arm == arm and run.finished:
+          rate = float(run.config['learning_rate'])
+          points.setdefault(rate, []).extend(_last(run, split))
+      _draw_points(axis, arm, points, COLORS[index])
+      rates = [run.config['learning_rate'] for run in runs if run.arm == arm]
+      failed = [rate for rate in rates if rate not in points]
+      heights = np.full(len(failed), 1 - 0.04 * index)
+      edge = axis.get_xaxis_transform()
+      axis.plot(failed, heights, 'x', color=COLORS[index], transform=edge)
+    axis.set_xscale('log')
+    axis.set_xlabel('learning rate')
+    axis.set_ylabel(f'cross-entropy, {split} (nats a token)')
+    _tidy_with_legend(axis)
+  return saved(figure, path)
+
+
+def _last(run: Run, split: str) -> list[float]:
+  """The last cross-entropy of each seed."""
+  rows = [r for r in run.rows if r['split'] == split and not r.get('final')]
+  return [row['nll'] for row in {row['seed']: row for row in rows}.values()]
+
+
+def _draw_points(
+  axis: Axes, label: str, points: dict[float, list[float]], color: str
+) -> None:
+  """Means over the seeds, and bars."""
+  values = sorted(points)
+  means = np.array([np.mean(points[value]) for value in values])
+  low, high = (np.array([f(points[v]) for v in values]) for f in (min, max))
+  bars = [means - low, high - means]
+  style: dict[str, Any] = {'color': color, 'marker': 'o', 'markersize': 4}
+  axis.errorbar(values, means, bars, label=label, capsize=2, **style)
+
+
+def _tidy_with_legend(axis: Axes) -> None:
+  tidy(axis)
+  axis.legend(fontsize=9, frameon=False)
 
 
 def _grid(runs: Sequence[Run], name: str) -> dict[str, dict[float, list[float]]]:

@@ -34,6 +34,7 @@ ARMS = (
   'generalized_entropy',
 )
 PARTS = [part for part in arms.PARTS if part != 'dropout']
+UNITS = config.one_of(*corpus.UNITS)
 MODES = ('none', 'frame', 'sequence')
 PLACEMENTS = ('input_to_hidden', 'layer_input', 'hidden_to_hidden', 'pre_activation')
 
@@ -150,7 +151,7 @@ class Config(config.Config):
     ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
   )
   seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
-  tokens: str = flag('word', 'what is predicted', config.one_of(*corpus.UNITS))
+  tokens: str = flag('word', 'what is predicted', UNITS)
   num_train: int | None = flag(
     None,
     'tokens of training that are kept; 0: all; default: all of a text, '

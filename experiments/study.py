@@ -63,9 +63,9 @@ class Study:
   grid: Mapping[str, Sequence[float]]
   data: Callable[[Any, bool], Mapping[int, Dataset]]
   of_arm: Callable[[Any, str], Config]
-  task: Callable[[Any, Mapping[int, Dataset]], Task]
-  optimizer: Callable[[Any, Mapping[int, Dataset]], optax.GradientTransformation]
-  steps_per_epoch: Callable[[Any, Dataset], int]
+  task: Callable[[Any, Any], Task]
+  optimizer: Callable[[Any, Any], optax.GradientTransformation]
+  steps_per_epoch: Callable[[Any, Any], int]
   pictures: Callable[[Sequence[pathlib.Path], pathlib.Path], object]
   measure: Measure = ERROR
   early: bool = False

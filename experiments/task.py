@@ -14,7 +14,7 @@ from experiments.datasets.dataset import Dataset
 from regularizers import metrics
 
 PyTree = Any
-Model = Callable[[nnx.Rngs], nnx.Module]
+Model = Callable[[nnx.Rngs], Any]  # an nnx.Module
 Batch = Any  # a pytree of arrays
 # Sums and counts, so that batches merge exactly: a mean is sum / count.
 Statistics = dict[str, tuple[jax.Array, jax.Array]]

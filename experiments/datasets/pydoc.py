@@ -38,7 +38,7 @@ def load(
 
 def splits() -> dict[str, list[str]]:
   """Lines of words, with a blank between any two, by split."""
-  from pydoc_data.topics import topics  # type: ignore[import-not-found]
+  from pydoc_data.topics import topics
 
   names = sorted(topics)
   order = np.random.RandomState(_SPLIT_SEED).permutation(len(names))

@@ -91,7 +91,7 @@ class LanguageModel(nnx.Module):
       deterministic: without dropout, and with running statistics.
       rngs: key ``dropout``; needed with dropout.
     """
-    drop = {'deterministic': deterministic, 'rngs': rngs}
+    drop: dict[str, Any] = {'deterministic': deterministic, 'rngs': rngs}
     inputs = self.dropout(self.embedding(tokens), **drop)
     outputs, carry = self.lstm(inputs, carry, use_running_average=deterministic, **drop)
     return self.dropout(outputs, **drop), carry
@@ -102,13 +102,18 @@ class LanguageModel(nnx.Module):
 
   def affine(self) -> tuple[jax.Array, jax.Array]:
     """Kernel and bias of the softmax layer, for losses of hidden states."""
-    return self.output.kernel[...], self.output.bias[...]
+    kernel, bias = self.output.kernel, self.output.bias
+    assert bias is not None  # as the layer was made
+    return kernel[...], bias[...]
 
 
-def uniform(scale: float) -> nnx.initializers.Initializer:
+def uniform(scale: float) -> jax.nn.initializers.Initializer:
   """Draws from [-scale, scale]."""
 
-  def init(key: jax.Array, shape: Any, dtype: Any = jnp.float32) -> jax.Array:
-    return jax.random.uniform(key, shape, dtype, -scale, scale)
+  def init(
+    key: jax.Array, shape: Any, dtype: Any = None, out_sharding: Any = None
+  ) -> jax.Array:
+    del out_sharding
+    return jax.random.uniform(key, shape, dtype or jnp.float32, -scale, scale)
 
   return init
