@@ -1,0 +1,124 @@
+"""The recursion over time, its derivative by the kernel one product over all steps."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from regularizers.nn.cells import Cell, State
+
+
+@dataclasses.dataclass(frozen=True)
+class Recursion:
+  """What is static about a recursion.
+
+  Attributes:
+    cell: the step.
+    reverse: whether it goes from the last frame to the first.
+    dtype: what the product takes; all else is float32 or wider.
+  """
+
+  cell: Cell
+  reverse: bool
+  dtype: Any
+
+  def scan(self, body: Any, init: Any, xs: Any) -> Any:
+    """`jax.lax.scan` in this direction."""
+    return jax.lax.scan(body, init, xs, reverse=self.reverse)
+
+  def before(self, states: jax.Array, initial: jax.Array) -> jax.Array:
+    """``[time, ...]``: what each step started from."""
+    if self.reverse:
+      return jnp.concatenate([states[1:], initial[None]])
+    return jnp.concatenate([initial[None], states[:-1]])
+
+
+def product(outputs: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
+  """``outputs @ kernel`` of arrays cast to dtype, float32 or wider."""
+  out: jax.Array = jax.lax.dot_general(
+    outputs.astype(dtype),
+    kernel.astype(dtype),
+    (((outputs.ndim - 1,), (0,)), ((), ())),
+    preferred_element_type=jnp.promote_types(dtype, jnp.float32),
+  )
+  return out
+
+
+def choose(valid: jax.Array | None, new: State, old: State) -> State:
+  """The new state where the frame is there, else the old one."""
+  if valid is None:
+    return new
+  return tuple(
+    jnp.where(valid, one, other) for one, other in zip(new, old, strict=True)
+  )
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def recur(
+  static: Recursion,
+  valid: jax.Array | None,
+  inputs: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  initial: State,
+) -> tuple[jax.Array, State]:
+  """Runs the cell over all frames; a frame that is not there leaves the state.
+
+  Args:
+    static: cell and direction.
+    valid: ``[time, batch, 1]``, booleans, or None.
+    inputs: ``[time, batch, gates·H]``, products of the input, float32 or wider.
+    kernel: ``[H, gates·H]``.
+    bias: ``[gates·H]``, added to the recurrent product, or None.
+    initial: ``[batch, H]`` each.
+
+  Returns:
+    Outputs ``[time, batch, H]`` (repeated where no frame is) and the last state.
+  """
+
+  def body(state: State, frame: Any) -> tuple[State, jax.Array]:
+    x, there = frame
+    recurrent = _add(product(state[0], kernel, static.dtype), bias)
+    state = choose(there, static.cell.update(x, recurrent, state), state)
+    return state, state[0]
+
+  last, outputs = static.scan(body, initial, (inputs, valid))
+  return outputs, last
+
+
+def _add(product: jax.Array, bias: jax.Array | None) -> jax.Array:
+  return product if bias is None else product + bias[None]
+
+
+@recur.defjvp
+def _recur_jvp(static: Recursion, primals: Any, tangents: Any) -> Any:
+  valid, inputs, kernel, bias, initial = primals
+  _, d_inputs, d_kernel, d_bias, d_initial = tangents
+
+  def forward(state: State, frame: Any) -> tuple[State, Any]:
+    x, there = frame
+    recurrent = _add(product(state[0], kernel, static.dtype), bias)
+    state = choose(there, static.cell.update(x, recurrent, state), state)
+    return state, (recurrent, state)
+
+  last, (recurrents, states) = static.scan(forward, initial, (inputs, valid))
+  previous = tuple(map(static.before, states, initial))
+  # The kernel's tangent acts on all steps at once, so its gradient is one product.
+  d_outside = product(previous[0], d_kernel, static.dtype)
+  if d_bias is not None:
+    d_outside += d_bias[None, None]
+
+  def tangent(d_state: State, frame: Any) -> tuple[State, jax.Array]:
+    x, there, recurrent, state, dx, d_out = frame
+    d_recurrent = product(d_state[0], kernel, static.dtype) + d_out
+    _, d_new = jax.jvp(
+      static.cell.update, (x, recurrent, state), (dx, d_recurrent, d_state)
+    )
+    d_new = choose(there, d_new, d_state)
+    return d_new, d_new[0]
+
+  frames = (inputs, valid, recurrents, previous, d_inputs, d_outside)
+  d_last, d_outputs = static.scan(tangent, d_initial, frames)
+  return (states[0], last), (d_outputs, d_last)
