@@ -8,7 +8,7 @@ DOC
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import optax
@@ -54,7 +54,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     'seeds': 3,
     'layers': 1,
     'batch_size': 10,
-    'hidden': 100,
+    'hidden': 64,
     'unroll': 20,
     'dropout': 0.0,
     'init_scale': 0.1,
@@ -309,12 +309,10 @@ def task(config: Config, datasets: Mapping[int, Corpus]) -> Task:
 def _batch_norm(config: Config) -> nn.SequenceBatchNorm | None:
   if config.batch_norm == 'none':
     return None
-  by_frame = config.batch_norm == 'frame'
+  mode, placement = cast(Any, config.batch_norm), cast(Any, config.placement)
+  length = config.unroll if mode == 'frame' else None
   return nn.SequenceBatchNorm(
-    config.batch_norm,
-    config.placement,
-    scale_init=config.norm_scale,
-    max_length=config.unroll if by_frame else None,
+    mode, placement, scale_init=config.norm_scale, max_length=length
   )
 
 
