@@ -151,6 +151,7 @@ class Config(config.Config):
     ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
   )
   seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
+  vmap: bool = flag(False, 'train the runs of an arm side by side')
   tokens: str = flag('word', 'what is predicted', UNITS)
   num_train: int | None = flag(
     None,
