@@ -59,7 +59,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     'dropout': 0.0,
     'init_scale': 0.1,
     'clip': 5.0,
-    'decay_after': 5,
+    'decay_after': 6,
     'decay': 2.0,
     'num_epochs': 8,
   },
@@ -108,20 +108,21 @@ _ALL = {'checkpoint_every': 1000, 'placement': PLACEMENTS[0]}
 _VALUES = {
   'confidence_threshold.threshold': 3.0,
   'generalized_entropy.alpha': 0.5,
-  'label_smoothing.epsilon': 0.1,
 }
 VALUES: Mapping[str, Mapping[str, float]] = {
   'pydoc': {
     **_VALUES,
+    'label_smoothing.epsilon': 0.2,
     'unigram_smoothing.epsilon': 0.3,
     'label_noise.rate': 0.2,
-    'confidence_penalty.weight': 0.05,
-    'confidence_threshold.weight': 0.05,
-    'confidence_annealed.weight': 0.05,
-    'generalized_entropy.weight': 0.1,
+    'confidence_penalty.weight': 0.2,
+    'confidence_threshold.weight': 0.2,
+    'confidence_annealed.weight': 0.2,
+    'generalized_entropy.weight': 0.05,
   },
   'text': {
     **_VALUES,
+    'label_smoothing.epsilon': 0.1,
     'unigram_smoothing.epsilon': 0.1,
     'label_noise.rate': 0.1,
     'confidence_penalty.weight': 2.0,
