@@ -35,15 +35,13 @@ class Recursion:
     return jnp.concatenate([initial[None], states[:-1]])
 
 
-def product(outputs: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
-  """``outputs @ kernel`` of arrays cast to dtype, float32 or wider."""
-  out: jax.Array = jax.lax.dot_general(
-    outputs.astype(dtype),
-    kernel.astype(dtype),
-    (((outputs.ndim - 1,), (0,)), ((), ())),
-    preferred_element_type=jnp.promote_types(dtype, jnp.float32),
-  )
-  return out
+def product(frames: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
+  """``frames @ kernel`` of arrays cast to dtype, float32 or wider."""
+  # Of two axes alone: else the kernel's gradient transposes a large array first.
+  rows = frames.reshape(-1, frames.shape[-1]).astype(dtype)
+  wide = jnp.promote_types(dtype, jnp.float32)
+  out = jnp.dot(rows, kernel.astype(dtype), preferred_element_type=wide)
+  return out.reshape(*frames.shape[:-1], -1)
 
 
 def choose(valid: jax.Array | None, new: State, old: State) -> State:
