@@ -34,9 +34,9 @@ class Cell:
   gates: int
   states: int
   additive: bool
-  update: Callable[[jax.Array, jax.Array | None, State], tuple[State, Saved]]
+  update: Callable[[jax.Array, Any, State], tuple[State, Saved]]
   linearize: Callable[[Saved, State, State], Any]
-  tangent: Callable[[Any, jax.Array, jax.Array | None, State], State]
+  tangent: Callable[[Any, jax.Array, Any, State], State]
 
   def __call__(
     self, inputs: jax.Array, recurrent: jax.Array, state: State
@@ -47,7 +47,7 @@ class Cell:
     return self.update(inputs, recurrent, state)
 
 
-def _lstm(total: jax.Array, _: None, state: State) -> tuple[State, Saved]:
+def _lstm(total: jax.Array, _: Any, state: State) -> tuple[State, Saved]:
   i, f, g, o = jnp.split(total, 4, axis=-1)
   i, f, o = map(jax.nn.sigmoid, (i, f, o))
   g = jnp.tanh(g)
@@ -64,7 +64,7 @@ def _linear_lstm(saved: Saved, before: State, after: State) -> Any:
   return into_c, f, tanh_c * o * (1 - o), o * (1 - tanh_c**2)
 
 
-def _tangent_lstm(coefficients: Any, total: jax.Array, _: None, state: State) -> State:
+def _tangent_lstm(coefficients: Any, total: jax.Array, _: Any, state: State) -> State:
   into_c, f, by_o, by_c = coefficients
   width = f.shape[-1]
   parts = jnp.split(into_c * total[..., : 3 * width], 3, axis=-1)
@@ -72,7 +72,7 @@ def _tangent_lstm(coefficients: Any, total: jax.Array, _: None, state: State) ->
   return by_o * total[..., 3 * width :] + by_c * c, c
 
 
-def _gru(inputs: jax.Array, recurrent: jax.Array, state: State) -> tuple[State, Saved]:
+def _gru(inputs: jax.Array, recurrent: Any, state: State) -> tuple[State, Saved]:
   reset_x, update_x, new_x = jnp.split(inputs, 3, axis=-1)
   reset_h, update_h, new_h = jnp.split(recurrent, 3, axis=-1)
   reset = jax.nn.sigmoid(reset_x + reset_h)
@@ -96,14 +96,14 @@ def _linear_gru(saved: Saved, before: State, after: State) -> Any:
 
 
 def _tangent_gru(
-  coefficients: Any, inputs: jax.Array, recurrent: jax.Array, state: State
+  coefficients: Any, inputs: jax.Array, recurrent: Any, state: State
 ) -> State:
   by_inputs, by_recurrent, update = coefficients
   parts = jnp.split(by_inputs * inputs + by_recurrent * recurrent, 3, axis=-1)
   return (update * state[0] + parts[0] + parts[1] + parts[2],)
 
 
-def _simple(total: jax.Array, _: None, state: State) -> tuple[State, Saved]:
+def _simple(total: jax.Array, _: Any, state: State) -> tuple[State, Saved]:
   del state
   return (jnp.tanh(total),), ()
 
@@ -113,9 +113,7 @@ def _linear_simple(saved: Saved, before: State, after: State) -> Any:
   return 1 - after[0] ** 2
 
 
-def _tangent_simple(
-  coefficients: Any, total: jax.Array, _: None, state: State
-) -> State:
+def _tangent_simple(coefficients: Any, total: jax.Array, _: Any, state: State) -> State:
   del state
   return (coefficients * total,)
 

@@ -112,20 +112,24 @@ def _recur_jvp(static: Recursion, primals: Any, tangents: Any) -> Any:
   last, (after, saved) = static.scan(forward, initial, (inputs, valid))
   before = tuple(map(static.before, after, initial))
   # The kernel's tangent acts on all steps at once, so its gradient is one product.
-  d_outside = product(before[0], d_kernel, dtype)
+  d_products = product(before[0], d_kernel, dtype)
   if d_bias is not None:
-    d_outside += d_bias[None, None]
+    d_products += d_bias[None, None]
+  outside: Any = (d_inputs, d_products)
   if cell.additive:
-    d_inputs, d_outside = d_inputs + d_outside, None
+    outside = (d_inputs + d_products, None)
 
   def tangent(d_state: State, frame: Any) -> tuple[State, jax.Array]:
     there, coefficients, dx, d_out = frame
     d_recurrent = product(d_state[0], kernel, dtype)
-    given = (dx + d_recurrent, None) if cell.additive else (dx, d_recurrent + d_out)
-    d_state = choose(there, cell.tangent(coefficients, *given, d_state), d_state)
+    given: Any = (
+      (dx + d_recurrent, None) if cell.additive else (dx, d_recurrent + d_out)
+    )
+    d_new = cell.tangent(coefficients, *given, d_state)
+    d_state = choose(there, d_new, d_state)
     return d_state, d_state[0]
 
   coefficients = cell.linearize(saved, before, after)
-  frames = (valid, coefficients, d_inputs, d_outside)
+  frames = (valid, coefficients, *outside)
   d_last, d_outputs = static.scan(tangent, d_initial, frames)
   return (after[0], last), (d_outputs, d_last)
