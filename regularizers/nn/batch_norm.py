@@ -272,7 +272,7 @@ class BatchNorm(nnx.Module):
         f'features: expected at most max_length = {self.mean.shape[0]} frames in '
         f'training, got {steps}'
       )
-    enough = batch.count > 1
+    enough = batch.frames > 1
     seen = self.updates[:steps]
     keep = 1 - jnp.maximum(1 - self.options.momentum, 1 / (seen + 1))
     keep = jnp.where(enough, keep.astype(batch.mean.dtype), 1.0)

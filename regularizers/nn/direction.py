@@ -82,30 +82,33 @@ class Direction(nnx.Module):
       dtype: of the inputs of the products.
       use_running_average: as in `BatchNorm`.
     """
-    kernel = self.recurrent_kernel[...]
-    placement = None if self.norm is None else self.norm.options.placement
-    if placement == 'layer_input':
-      features = self.norm.normalize(features, valid, use_running_average)
+    norm = self.norm
+    placement = None if norm is None else norm.options.placement
+    if norm is not None and placement == 'layer_input':
+      features = norm.normalize(features, valid, use_running_average)
       features = _present(features, valid)
     inputs = product(features, self.input_kernel[...], dtype)
-    if placement == 'input_to_hidden':
-      inputs = self.norm.normalize(inputs, valid, use_running_average)
+    if norm is not None and placement == 'input_to_hidden':
+      inputs = norm.normalize(inputs, valid, use_running_average)
     if self.bias is not None:
       inputs += self.bias[...].astype(inputs.dtype)[None, None]
-    bias = self._recurrent_bias(inputs)
-    arguments = (valid, inputs, kernel, bias, initial)
-    # A mesh axis that splits the batch: the kernel's gradients are added up once.
+    arguments = (
+      valid,
+      inputs,
+      self.recurrent_kernel[...],
+      self._padded_bias(inputs),
+      initial,
+    )
+    # On a mesh axis that splits the batch: the kernel's gradients are added up once.
     arguments = equally_varying(arguments)
     static = Recursion(self.cell, self.reverse, jnp.dtype(dtype))
-    if placement in ('hidden_to_hidden', 'pre_activation'):
-      outputs, last = recur_normalized(
-        static, self.norm, use_running_average, *arguments
-      )
+    if norm is not None and norm.options.recurrent:
+      outputs, last = recur_normalized(static, norm, use_running_average, *arguments)
     else:
       outputs, last = recur(static, *arguments)
     return _present(outputs, valid), last
 
-  def _recurrent_bias(self, inputs: jax.Array) -> jax.Array | None:
+  def _padded_bias(self, inputs: jax.Array) -> jax.Array | None:
     if self.recurrent_bias is None:
       return None
     bias = self.recurrent_bias[...].astype(inputs.dtype)

@@ -9,14 +9,14 @@ import numpy as np
 from regularizers.checks import as_array
 
 
-def as_features(features: Any, num_features: int) -> jax.Array:
+def as_features(given: Any, num_features: int) -> jax.Array:
   """Features ``[batch, time, num_features]``.
 
   Raises:
     TypeError: not floating.
     ValueError: any other shape.
   """
-  features = as_array('features', features)
+  features: jax.Array = as_array('features', given)
   if features.ndim != 3 or features.shape[-1] != num_features:
     raise ValueError(
       f'features: expected [batch, time, {num_features}], got {list(features.shape)}'
@@ -27,7 +27,7 @@ def as_features(features: Any, num_features: int) -> jax.Array:
 
 
 def as_mask(
-  shape: tuple[int, int], lengths: Any = None, mask: Any = None
+  shape: tuple[int, ...], lengths: Any = None, mask: Any = None
 ) -> jax.Array | None:
   """Which frames are there, ``[batch, time]`` booleans; None: all of them.
 
@@ -47,18 +47,18 @@ def as_mask(
     return jnp.arange(shape[1])[None] < _as_lengths(shape, lengths)[:, None]
   if mask is None:
     return None
-  mask = as_array('mask', mask)
-  if mask.dtype != jnp.bool_:
-    raise TypeError(f'mask: expected booleans, got {mask.dtype}')
-  if mask.shape != shape:
+  valid: jax.Array = as_array('mask', mask)
+  if valid.dtype != jnp.bool_:
+    raise TypeError(f'mask: expected booleans, got {valid.dtype}')
+  if valid.shape != shape:
     raise ValueError(
-      f'mask: expected [batch, time] = {list(shape)}, got {list(mask.shape)}'
+      f'mask: expected [batch, time] = {list(shape)}, got {list(valid.shape)}'
     )
-  return mask
+  return valid
 
 
-def _as_lengths(shape: tuple[int, int], lengths: Any) -> jax.Array:
-  lengths = as_array('lengths', lengths)
+def _as_lengths(shape: tuple[int, ...], given: Any) -> jax.Array:
+  lengths: jax.Array = as_array('lengths', given)
   if not jnp.issubdtype(lengths.dtype, jnp.integer):
     raise TypeError(f'lengths: expected integers, got {lengths.dtype}')
   if lengths.shape != shape[:1]:

@@ -1,6 +1,7 @@
 """Initial weights of recurrent layers."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +10,8 @@ from flax import nnx
 
 from regularizers.values import check_number
 
-Initializer = nnx.initializers.Initializer
+Initializer = Callable[..., Any]
+"""``(key, shape, dtype) -> array``, as in `flax.nnx.initializers`."""
 
 
 @dataclasses.dataclass(frozen=True)

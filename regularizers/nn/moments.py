@@ -13,13 +13,13 @@ class Moments(NamedTuple):
 
   Attributes:
     mean: ``[..., features]``.
-    variance: ``[..., features]``, biased: divided by the count.
-    count: ``[..., 1]``, valid frames behind them.
+    variance: ``[..., features]``, biased: divided by their number.
+    frames: ``[..., 1]``, how many are behind them.
   """
 
   mean: jax.Array
   variance: jax.Array
-  count: jax.Array
+  frames: jax.Array
 
 
 def moments(

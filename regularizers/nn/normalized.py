@@ -39,7 +39,8 @@ def recur_normalized(
     if bias is not None:
       normal = normal + bias[None]
     x = jnp.zeros_like(x) if whole else x
-    state = choose(there, static.cell.update(x, normal, state), state)
+    new, _ = static.cell(x, normal, state)
+    state = choose(there, new, state)
     return state, (state[0], batch)
 
   last, (outputs, batches) = static.scan(body, initial, (inputs, valid, stored))

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from regularizers.nn.cells import Cell, State
+from regularizers.nn.cells import Cell, Saved, State
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +35,13 @@ class Recursion:
     return jnp.concatenate([initial[None], states[:-1]])
 
 
-def product(outputs: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
-  """``outputs @ kernel`` of arrays cast to dtype, float32 or wider."""
-  out: jax.Array = jax.lax.dot_general(
-    outputs.astype(dtype),
-    kernel.astype(dtype),
-    (((outputs.ndim - 1,), (0,)), ((), ())),
-    preferred_element_type=jnp.promote_types(dtype, jnp.float32),
-  )
-  return out
+def product(frames: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
+  """``frames @ kernel`` of arrays cast to dtype, float32 or wider."""
+  # Of two axes alone: else the kernel's gradient transposes a large array first.
+  rows = frames.reshape(-1, frames.shape[-1]).astype(dtype)
+  wide = jnp.promote_types(dtype, jnp.float32)
+  out = jnp.dot(rows, kernel.astype(dtype), preferred_element_type=wide)
+  return out.reshape(*frames.shape[:-1], -1)
 
 
 def choose(valid: jax.Array | None, new: State, old: State) -> State:
@@ -79,46 +77,59 @@ def recur(
   """
 
   def body(state: State, frame: Any) -> tuple[State, jax.Array]:
-    x, there = frame
-    recurrent = _add(product(state[0], kernel, static.dtype), bias)
-    state = choose(there, static.cell.update(x, recurrent, state), state)
+    state, _ = _step(static, kernel, bias, state, *frame)
     return state, state[0]
 
   last, outputs = static.scan(body, initial, (inputs, valid))
   return outputs, last
 
 
-def _add(product: jax.Array, bias: jax.Array | None) -> jax.Array:
-  return product if bias is None else product + bias[None]
+def _step(
+  static: Recursion,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  state: State,
+  x: jax.Array,
+  there: jax.Array | None,
+) -> tuple[State, Saved]:
+  recurrent = product(state[0], kernel, static.dtype)
+  if bias is not None:
+    recurrent += bias[None]
+  new, saved = static.cell(x, recurrent, state)
+  return choose(there, new, state), saved
 
 
 @recur.defjvp
 def _recur_jvp(static: Recursion, primals: Any, tangents: Any) -> Any:
   valid, inputs, kernel, bias, initial = primals
   _, d_inputs, d_kernel, d_bias, d_initial = tangents
+  cell, dtype = static.cell, static.dtype
 
   def forward(state: State, frame: Any) -> tuple[State, Any]:
-    x, there = frame
-    recurrent = _add(product(state[0], kernel, static.dtype), bias)
-    state = choose(there, static.cell.update(x, recurrent, state), state)
-    return state, (recurrent, state)
+    state, saved = _step(static, kernel, bias, state, *frame)
+    return state, (state, saved)
 
-  last, (recurrents, states) = static.scan(forward, initial, (inputs, valid))
-  previous = tuple(map(static.before, states, initial))
+  last, (after, saved) = static.scan(forward, initial, (inputs, valid))
+  before = tuple(map(static.before, after, initial))
   # The kernel's tangent acts on all steps at once, so its gradient is one product.
-  d_outside = product(previous[0], d_kernel, static.dtype)
+  d_products = product(before[0], d_kernel, dtype)
   if d_bias is not None:
-    d_outside += d_bias[None, None]
+    d_products += d_bias[None, None]
+  outside: Any = (d_inputs, d_products)
+  if cell.additive:
+    outside = (d_inputs + d_products, None)
 
   def tangent(d_state: State, frame: Any) -> tuple[State, jax.Array]:
-    x, there, recurrent, state, dx, d_out = frame
-    d_recurrent = product(d_state[0], kernel, static.dtype) + d_out
-    _, d_new = jax.jvp(
-      static.cell.update, (x, recurrent, state), (dx, d_recurrent, d_state)
+    there, coefficients, dx, d_out = frame
+    d_recurrent = product(d_state[0], kernel, dtype)
+    given: Any = (
+      (dx + d_recurrent, None) if cell.additive else (dx, d_recurrent + d_out)
     )
-    d_new = choose(there, d_new, d_state)
-    return d_new, d_new[0]
+    d_new = cell.tangent(coefficients, *given, d_state)
+    d_state = choose(there, d_new, d_state)
+    return d_state, d_state[0]
 
-  frames = (inputs, valid, recurrents, previous, d_inputs, d_outside)
+  coefficients = cell.linearize(saved, before, after)
+  frames = (valid, coefficients, *outside)
   d_last, d_outputs = static.scan(tangent, d_initial, frames)
-  return (states[0], last), (d_outputs, d_last)
+  return (after[0], last), (d_outputs, d_last)
