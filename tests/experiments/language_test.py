@@ -192,17 +192,6 @@ def test_hidden_states_give_the_loss_of_logits():
   )
 
 
-def test_runs_side_by_side_are_runs_alone():
-  task = make()
-  both, _ = trained(task, start(task, (LOSS, LOSS), (0, 1)), 10)
-  alone, _ = trained(task, start(task, (LOSS,), (1,)), 10, vmap=False)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a[1], b[0], atol=2e-5),
-    both.runs.params,
-    alone.runs.params,
-  )
-
-
 def test_the_loss_is_summed_over_time_and_averaged_over_streams():
   task = make()
   batch = next(task.batches('train', 0, 0))
@@ -262,7 +251,11 @@ def test_golden_step():
     rows += new
   names = ('loss', 'nll', 'entropy', 'gradient_norm')
   got = [[row[name] for name in names] for row in rows]
-  expected = [[0.0] * 4] * 3
+  expected = [
+    [1.915516, 2.123229, 2.077132, 2.140333],
+    [2.335861, 2.524262, 1.884013, 3.328745],
+    [1.845545, 2.048679, 2.031332, 1.870191],
+  ]
   message = (
     'The language model changed: other initial weights, order, loss or optimizer. '
     'Results in the repository were obtained with the old ones: measure them again, '
