@@ -78,7 +78,8 @@ def against_values(run_dirs: Iterable[Path], path: Path | None = None) -> Figure
   """The best on validation against the values of a grid; None where there is none.
 
   One panel a value (weight, epsilon, ...), one line an arm: the mean over its seeds,
-  bars from the least to the largest. A dashed line is the baseline.
+  bars from the least to the largest. A dashed line is the baseline, if there is one of
+  the same length.
 
   Args:
     run_dirs: run directories, or directories of them at any depth.
@@ -91,7 +92,13 @@ def against_values(run_dirs: Iterable[Path], path: Path | None = None) -> Figure
   width = 1 + 4.0 * len(grids)
   figure = Figure(figsize=(width, 4), layout='constrained')
   panels = figure.subplots(1, len(grids), sharey=True, squeeze=False)
-  base = [v for run in runs if run.arm == BASELINE for v in _bests(run.series[0])]
+  lengths = {run.config.get('num_steps') for run in runs if _varied(run)}
+  base = [
+    best
+    for run in runs
+    if run.arm == BASELINE and {run.config.get('num_steps')} == lengths
+    for best in _bests(run.series[0])
+  ]
   for (name, lines), axis in zip(grids.items(), panels.flat, strict=True):
     for index, (label, points) in enumerate(sorted(lines.items())):
       _draw_points(axis, label, points, COLORS[(index + 1) % len(COLORS)])
@@ -173,6 +180,11 @@ def _grid(runs: Sequence[Run], name: str) -> dict[str, dict[float, list[float]]]
         label = f'{run.arm} ({others})' if others else run.arm
         lines.setdefault(label, {}).setdefault(value, []).extend(bests)
   return lines
+
+
+def _varied(run: Run) -> bool:
+  """Whether the run is a grid."""
+  return any(series.setting for series in run.series)
 
 
 def _bests(series: Series) -> list[float]:

@@ -42,7 +42,7 @@ def corpus():
 
 def module(rngs: nnx.Rngs, **options) -> LanguageModel:
   return LanguageModel(
-    corpus().num_classes, 5, 6, 2, **{'init_scale': 0.8, **options}, rngs=rngs
+    corpus().num_classes, 5, 6, 1, **{'init_scale': 0.8, **options}, rngs=rngs
   )
 
 

@@ -1,6 +1,5 @@
 """The whole program, shrunk."""
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -189,11 +188,12 @@ def test_bad_input_is_one_line(tmp_path, case):
   assert not (tmp_path / 'runs').exists()
 
 
-def test_sigkill_leaves_no_trace(tmp_path, default):
+def test_sigkill_leaves_no_trace(tmp_path):
   """State of the layers, statistics and dropout go on where they were, bit for bit."""
-  fields = {**SMALL, 'dropout': 0.3, 'num_epochs': 40, 'seeds': 1, 'eval_every': 60}
+  fields = {**SMALL, 'dropout': 0.3, 'num_epochs': 40, 'seeds': 1, 'layers': 2}
   command = [sys.executable, '-m', 'experiments.ptb', '--arms=batch_norm']
-  command += [*flags(fields), '--checkpoint_every=7', f'--workdir={tmp_path}/broken']
+  fields |= {'eval_every': 60, 'checkpoint_every': 7}
+  command += [*flags(fields), f'--workdir={tmp_path}/broken']
   cache = {
     'JAX_COMPILATION_CACHE_DIR': str(tmp_path / 'cache'),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
@@ -247,5 +247,5 @@ def test_values_chosen_on_validation_alone(tmp_path, monkeypatch):
   _, *rows = records.read(tmp_path / 'select' / 'confidence_penalty' / 'record.jsonl')
   assert {row['split'] for row in rows} == {'train', 'validation'}
   final = {r['weight']: r['validation_perplexity'] for r in rows if r.get('final')}
-  header, _ = rows_of(dataclasses.replace(config), 'confidence_penalty')
+  header, _ = rows_of(config, 'confidence_penalty')
   assert header['config']['weight'] == [min(final, key=final.__getitem__)]
