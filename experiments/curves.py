@@ -139,6 +139,8 @@ def against_rates(run_dirs: Iterable[Path], path: Path | None = None) -> Figure:
       edge = axis.get_xaxis_transform()
       axis.plot(failed, heights, 'x', color=COLORS[index], transform=edge)
     axis.set_xscale('log')
+    axis.set_yscale('log')  # a run that diverges without a NaN leaves the others room
+    axis.yaxis.set_minor_formatter('{x:g}')
     axis.set_xlabel('learning rate')
     axis.set_ylabel(f'cross-entropy, {split} (nats a token)')
     _tidy_with_legend(axis)

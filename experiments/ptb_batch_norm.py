@@ -7,7 +7,16 @@ whole pre-activation W x + U h (statistics by time step), at several learning ra
 draws the cross-entropy against the rate. It is experiments.ptb with other defaults:
 ``--placement`` and ``--norm_scale`` choose what is normalized and how.
 
-RESULT
+One seed, 204 s of one core: after six epochs the training and validation cross-entropies
+(nats a character) are, without and with it,
+
+  rate 0.0003   3.10 3.07   3.01 2.97
+  rate 0.003    1.99 1.97   1.85 1.82
+  rate 0.03     1.38 1.49   1.36 1.53
+  rate 0.3      33.2 42.7   2.21 2.20
+
+As in the paper it is worse on validation where both do best, and still trains where the
+rate is so high that the other diverges. Unlike there it is ahead at low rates.
 """
 
 import dataclasses
@@ -46,7 +55,7 @@ class Config(ptb.Config):
   )
   arms: tuple[str, ...] = flag(('baseline', 'batch_norm'), 'what is compared')
   learning_rates: tuple[float, ...] = flag(
-    (0.001, 0.01, 0.1, 1.0), 'learning rates', config.positive
+    (0.0003, 0.003, 0.03, 0.3), 'learning rates', config.positive
   )
   tokens: str = flag('char', 'what is predicted', ptb.UNITS)
 

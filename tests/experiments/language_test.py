@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import tiny
 from flax import nnx
 
 import regularizers as reg
@@ -21,7 +20,6 @@ from experiments.models import language_model
 from experiments.models.language_model import LanguageModel
 from experiments.state import init_state, stack
 from experiments.train import training
-from regularizers import nn
 
 BATCH, UNROLL = 3, 4
 OPTIMIZER = optax.sgd(0.5)
@@ -117,15 +115,6 @@ def _starting_anew(task):
   )
 
 
-def test_evaluation_leaves_the_state_of_training_alone():
-  task = make()
-  state, _ = trained(task, start(task), 3)
-  before = jax.device_get(state.runs.model_state)
-  assert any(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(before['carry']))
-  evaluate(task, stack([LOSS]), state, 'test')
-  tiny.assert_same_bits(state.runs.model_state, before)
-
-
 def test_the_state_is_that_of_the_tokens_before_and_zero_at_an_epoch():
   still = optax.sgd(0.0)
   task = make()
@@ -147,27 +136,6 @@ def test_the_state_is_that_of_the_tokens_before_and_zero_at_an_epoch():
     got = jax.tree.map(lambda leaf: leaf[0], new.runs.model_state['carry'])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, carry)
   assert starts == [True, *[False] * 12, True, False, False]
-
-
-def test_interruption_changes_no_bit_of_state_or_dropout(stop=7):
-  norm = nn.SequenceBatchNorm('frame', max_length=UNROLL)
-  task = make(functools.partial(module, dropout=0.5, batch_norm=norm))
-  whole, rows = trained(task, start(task), 15)
-  steps = training(
-    *(task, stack([LOSS]), OPTIMIZER, start(task)),
-    num_steps=15,
-    log_every=5,
-    stops=(stop,),
-  )
-  first = []
-  for state, more in steps:
-    first += more
-    if int(state.step) == stop:
-      break
-  saved = jax.tree.map(jnp.asarray, jax.device_get(state))
-  rest, later = trained(task, saved, 15)
-  tiny.assert_same_bits(rest, whole)
-  assert first + later == rows
 
 
 def test_hidden_states_give_the_loss_of_logits():
