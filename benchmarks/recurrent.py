@@ -1,12 +1,12 @@
 r"""A language model's training step: our LSTM, flax's, and PyTorch's.
 
-  taskset -c 0 python -m benchmarks.recurrent
+  python -m benchmarks.recurrent
 
-Takes about four minutes on one core and writes benchmarks/results/recurrent.md. All
-candidates do the same step from the same weights: embedding, two LSTM layers, a
-softmax over 10,000 words, mean cross-entropy, gradients clipped by their norm, plain
-SGD (batch 20, unroll 35, float32). PyTorch gets as many threads as there are cores for
-this process.
+Takes about four minutes on two cores and writes benchmarks/results/recurrent.md. All
+candidates do the same step: embedding, two LSTM layers, a softmax over 10,000 words,
+mean cross-entropy, gradients clipped by their norm, plain SGD (batch 20, unroll 35,
+float32). PyTorch gets as many threads as this process may use cores, as XLA does; under
+`taskset -c 0` both have one.
 """
 
 import datetime
@@ -150,3 +150,105 @@ def torch_step(units: int, unroll: int) -> Step:
     return loss.item()
 
   return run
+
+
+def check_equal() -> None:
+  """Our losses are one function, and our LSTM is PyTorch's, in value and gradient."""
+  units, tokens = 8, jnp.asarray(text(5)[0])
+  model = Ours(units, rngs=nnx.Rngs(0))
+  labels = jnp.asarray(text(5)[1])
+  graph, params = nnx.split(model)
+
+  def value(params: Any, loss: Any) -> jax.Array:
+    merged = nnx.merge(graph, params, copy=True)
+    return loss(merged, merged(tokens), labels)
+
+  expected, wanted = jax.value_and_grad(value)(params, dense)
+  for loss in (ours, fused):
+    got, found = jax.value_and_grad(value)(params, loss)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+      np.testing.assert_allclose(a, b, atol=1e-5 * float(np.abs(b).max()))
+  twin = Torch(units)
+  with torch.no_grad():
+    copies = [(twin.embedding.weight, model.embedding.embedding[...])]
+    copies += [(twin.output.weight, model.output.kernel[...].T)]
+    copies += [(twin.output.bias, model.output.bias[...])]
+    for index, part in enumerate(model.recurrent.directions):
+      for name, array in (
+        ('weight_ih', part.input_kernel[...].T),
+        ('weight_hh', part.recurrent_kernel[...].T),
+        ('bias_ih', part.bias[...]),
+        ('bias_hh', jnp.zeros_like(part.bias[...])),
+      ):
+        copies.append((getattr(twin.recurrent, f'{name}_l{index}'), array))
+    for parameter, array in copies:
+      parameter.copy_(torch.tensor(np.asarray(array)))
+  logits = twin(torch.tensor(np.asarray(tokens)))
+  flat = torch.tensor(np.asarray(labels)).reshape(-1).long()
+  loss = torch.nn.functional.cross_entropy(logits.reshape(-1, VOCABULARY), flat)
+  loss.backward()
+  np.testing.assert_allclose(loss.item(), expected, rtol=1e-6)
+  gradient = wanted['recurrent']['directions'][0]['recurrent_kernel'][...]
+  same = twin.recurrent.weight_hh_l0.grad.numpy().T
+  np.testing.assert_allclose(gradient, same, atol=1e-5 * float(np.abs(same).max()))
+
+
+def candidates(units: int, unroll: int) -> dict[str, Step]:
+  """Fresh models; PyTorch first, since the others are measured against it."""
+  with_ours = functools.partial(Ours, units, rngs=nnx.Rngs(0))
+  return {
+    'PyTorch': torch_step(units, unroll),
+    'nn.LSTM, linear_loss': jax_step(with_ours(), fused, unroll),
+    'nn.LSTM, cross_entropy': jax_step(with_ours(), ours, unroll),
+    'nn.LSTM, optax': jax_step(with_ours(), dense, unroll),
+    'flax RNN, optax': jax_step(Flax(units, rngs=nnx.Rngs(0)), dense, unroll),
+  }
+
+
+def layers_alone(units: int, unroll: int) -> Step:
+  """Value and gradient of the two layers, without embedding and softmax."""
+  model = nn.LSTM(units, units, num_layers=2, rngs=nnx.Rngs(0))
+  graph, params = nnx.split(model)
+  features = jax.random.normal(jax.random.key(0), (BATCH, unroll, units))
+
+  @jax.jit
+  def gradients(params: Any, features: jax.Array) -> Any:
+    def value(params: Any, features: jax.Array) -> jax.Array:
+      return (nnx.merge(graph, params, copy=True)(features)[0] ** 2).sum()
+
+    return jax.grad(value, argnums=(0, 1))(params, features)
+
+  return lambda: jax.block_until_ready(gradients(params, features))
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  load = timing.require_quiet_machine(flags.FLAGS.force)
+  torch.set_num_threads(len(os.sched_getaffinity(0)))
+  check_equal()
+  rounds, rows = flags.FLAGS.rounds, []
+  for units in UNITS:
+    rows += timing.table_rows(f'{units}', candidates(units, UNROLLS[0]), rounds)
+  growth = {f'unroll {n}': layers_alone(UNITS[0], n) for n in UNROLLS}
+  lengths = timing.table_rows(f'{UNITS[0]}', growth, 3 * rounds)
+  columns = ['units', 'a training step', 'ms', 'ratio', 'quartiles']
+  RESULTS.mkdir(exist_ok=True)
+  page = [
+    f'# Training step of a language model, batch {BATCH}, {VOCABULARY} words, float32',
+    f'`python -m benchmarks.recurrent`, {datetime.date.today()}, {timing.machine()}, '
+    f'torch {torch.__version__}, {torch.get_num_threads()} threads; {load}; '
+    f'{rounds} rounds in which the candidates take turns; unroll {UNROLLS[0]}; ratio: '
+    'median over the rounds, against PyTorch.',
+    timing.table(columns, rows),
+    'Gradients of the two layers alone as the unroll grows; ratio: against the first.',
+    timing.table(columns, lengths),
+  ]
+  text_of_page = '\n\n'.join(page) + '\n'
+  (RESULTS / 'recurrent.md').write_text(text_of_page, encoding='utf-8')
+
+
+if __name__ == '__main__':
+  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
+  flags.DEFINE_integer('rounds', 9, 'Turns of each candidate.')
+  app.run(main)

@@ -274,11 +274,11 @@ class BatchNorm(nnx.Module):
       )
     enough = batch.frames > 1
     seen = self.updates[:steps]
-    keep = 1 - jnp.maximum(1 - self.options.momentum, 1 / (seen + 1))
-    keep = jnp.where(enough, keep.astype(batch.mean.dtype), 1.0)
+    nth = 1 + seen.astype(batch.mean.dtype)
+    share = jnp.where(enough, jnp.maximum(1 - self.options.momentum, 1 / nth), 0.0)
     for variable, new in ((self.mean, batch.mean), (self.var, batch.variance)):
       old = variable[:steps]
-      mixed = old + (1 - keep) * (new - old)
+      mixed = old + share * (new - old)
       variable[...] = variable[...].at[:steps].set(mixed.astype(old.dtype))
     self.updates[...] = self.updates[...].at[:steps].add(enough.astype(seen.dtype))
 

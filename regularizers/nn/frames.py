@@ -64,7 +64,8 @@ def _as_lengths(shape: tuple[int, ...], given: Any) -> jax.Array:
   if lengths.shape != shape[:1]:
     raise ValueError(f'lengths: expected [{shape[0]}], got {list(lengths.shape)}')
   if not isinstance(lengths, jax.core.Tracer) and lengths.size:
-    low, high = int(lengths.min()), int(lengths.max())
+    values = np.asarray(lengths)  # what jnp computes inside of `jax.jit` is traced
+    low, high = values.min(), values.max()
     if low < 0 or high > shape[1]:
       raise ValueError(
         f'lengths: expected 0 to {shape[1]}, the frames of the array, '
@@ -97,13 +98,15 @@ def check_finite(features: Any, lengths: Any = None, mask: Any = None) -> None:
   valid = as_mask(features.shape[:2], lengths, mask)
   if any(isinstance(array, jax.core.Tracer) for array in (features, valid)):
     return
-  finite = jnp.isfinite(features)
-  good = finite.all(-1) if valid is None else finite.all(-1) | ~valid
-  if bool(good.all()):
+  values = np.asarray(features)
+  good = np.isfinite(values).all(-1)
+  if valid is not None:
+    good |= ~np.asarray(valid)
+  if good.all():
     return
-  row, time = (int(index) for index in np.argwhere(~np.asarray(good))[0])
-  values = np.asarray(features[row, time].astype(jnp.float32))
+  row, time = (int(index) for index in np.argwhere(~good)[0])
+  frame = values[row, time].astype(np.float32)
   raise ValueError(
-    f'features: expected finite numbers, got {values[~np.isfinite(values)][0]} '
+    f'features: expected finite numbers, got {frame[~np.isfinite(frame)][0]} '
     f'in sequence {row}, frame {time}'
   )

@@ -157,7 +157,7 @@ class _Recurrent(nnx.Module):
     zeros = self._zeros(batch, dtype)
     if carry is None:
       carry = zeros
-    elif self.cell.states == 1:
+    elif self.cell.states == 1 or not isinstance(carry, tuple | list):
       carry = (carry,)
     shapes = [jnp.shape(array) for array in carry]
     if shapes != [array.shape for array in zeros]:

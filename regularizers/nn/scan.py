@@ -121,11 +121,12 @@ def _recur_jvp(static: Recursion, primals: Any, tangents: Any) -> Any:
 
   def tangent(d_state: State, frame: Any) -> tuple[State, jax.Array]:
     there, coefficients, dx, d_out = frame
-    d_recurrent = product(d_state[0], kernel, dtype)
-    given: Any = (
-      (dx + d_recurrent, None) if cell.additive else (dx, d_recurrent + d_out)
-    )
-    d_new = cell.tangent(coefficients, *given, d_state)
+    d_recurrent: Any = product(d_state[0], kernel, dtype)
+    if cell.additive:
+      dx, d_recurrent = dx + d_recurrent, None
+    else:
+      d_recurrent += d_out
+    d_new = cell.tangent(coefficients, dx, d_recurrent, d_state)
     d_state = choose(there, d_new, d_state)
     return d_state, d_state[0]
 

@@ -1,5 +1,6 @@
 """Models and batches that the tests of recurrent layers share."""
 
+import functools
 from typing import Any
 
 import jax
@@ -20,6 +21,16 @@ def placed(placement: Any, mode: Any = 'frame', **options: Any) -> Any:
   """Options with room for the tests' batches."""
   length = TIME if mode == 'frame' else None
   return nn.SequenceBatchNorm(mode, placement, max_length=length, **options)
+
+
+# Compiling is most of the time; nothing here is measured.
+jit = functools.partial(
+  jax.jit,
+  compiler_options={
+    'xla_backend_optimization_level': 0,
+    'xla_llvm_disable_expensive_passes': True,
+  },
+)
 
 
 def make(cell: str, seed: int = 0, **options: Any) -> Any:
@@ -62,6 +73,5 @@ def close(actual: Any, expected: Any, tolerance: float = 1e-12) -> None:
   """Equal trees of arrays, up to rounding of the largest number in each."""
   assert jax.tree.structure(actual) == jax.tree.structure(expected)
   for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-    b = np.asarray(b)
-    scale = np.abs(b).max(initial=0.0)
+    scale = np.abs(np.asarray(b)).max(initial=0.0)
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale)
