@@ -2,9 +2,10 @@
 
   python -m experiments.ptb
 
-trains a small LSTM on 15,000 words of CPython's language reference, six arms, three seeds
-each: 164 s of one core (4 minutes on two cores that other jobs kept busy). Perplexity on
-the test text where validation is best, and on validation there and at the end:
+trains a small LSTM on 15,000 words of CPython's language reference, six arms, three
+seeds each: 164 s of one core (4 minutes on two cores that other jobs kept busy).
+Perplexity on the test text where validation is best, and on validation there and at the
+end:
 
   baseline              62.2 ± 0.9   66.9   74.6
   label_noise           60.5 ± 1.0   64.0   64.0
@@ -13,15 +14,15 @@ the test text where validation is best, and on validation there and at the end:
   confidence_penalty    61.2 ± 1.3   66.8   71.5
   generalized_entropy   63.3 ± 1.3   68.2   76.5
 
-Unigram smoothing is decidedly better, the others are undecided. Their values were chosen
-on validation; ``--select`` chooses them anew.
+Unigram smoothing is decidedly better, the others are undecided. Their values were
+chosen on validation; ``--select`` chooses them anew.
 
   python -m experiments.ptb --data_dir=DIR --size=large
 
 is the Penn Treebank as in Pereyra et al. (2017), from ptb.{train,valid,test}.txt;
-``--arms=baseline,batch_norm`` is Laurent et al. (2016). Validation and test are cut into
-``--eval_streams`` parts, every token of which is predicted once: perplexity is exp of the
-summed negative log-likelihood over their number.
+``--arms=baseline,batch_norm`` is Laurent et al. (2016). Validation and test are cut
+into ``--eval_streams`` parts, every token of which is predicted once: perplexity is exp
+of the summed negative log-likelihood over their number.
 """
 
 import dataclasses

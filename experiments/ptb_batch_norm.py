@@ -7,8 +7,8 @@ whole pre-activation W x + U h (statistics by time step), at several learning ra
 draws the cross-entropy against the rate. It is experiments.ptb with other defaults:
 ``--placement`` and ``--norm_scale`` choose what is normalized and how.
 
-One seed, 204 s of one core: after six epochs the training and validation cross-entropies
-(nats a character) are, without and with it,
+One seed, 204 s of one core: after six epochs the training and validation
+cross-entropies (nats a character) are, without and with it,
 
   rate 0.0003   3.10 3.07   3.01 2.97
   rate 0.003    1.99 1.97   1.85 1.82
