@@ -59,6 +59,7 @@ class Annealed(Value):
 PARTS: Mapping[str, Part] = {
   'baseline': Part((), None),
   'dropout': Part((), None),
+  'batch_norm': Part((), None),
   'label_smoothing': Part(
     ('epsilon',), lambda setting, epsilon: reg.label_smoothing(epsilon)
   ),
@@ -103,6 +104,17 @@ def parts(arm: str) -> list[str]:
   if 'baseline' in names and len(names) > 1:
     raise InputError(f'--arms: baseline is an arm of its own, not a part of {arm!r}')
   return names
+
+
+def refuse(arms: Sequence[str], part: str, reason: str) -> None:
+  """For an experiment whose model has no such part.
+
+  Raises:
+    InputError: an arm has it.
+  """
+  for arm in arms:
+    if part in parts(arm):
+      raise InputError(f'--arms: no {part} in {arm!r}: {reason}')
 
 
 @dataclasses.dataclass(frozen=True)

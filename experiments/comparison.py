@@ -4,13 +4,14 @@ import dataclasses
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import scipy.stats  # type: ignore[import-untyped]
 
 from experiments import papers
 from experiments.errors import InputError
+from experiments.measures import MEASURES, Measure
 from experiments.runs import BASELINE, Run, Series
 
 CONFIDENCE = 0.95
@@ -25,31 +26,27 @@ class Comparison:
     table: name of the table that the arm belongs to.
     arm: the arm, with its values.
     seeds: its seeds.
-    error: mean test error in percent.
-    standard_error: of ``error``, over the seeds.
+    mean: of the test error in percent, the test perplexity or the like.
+    standard_error: of ``mean``, over the seeds.
     paired_seeds: the seeds that the difference is taken over.
-    difference: mean of its error minus the baseline's, in points.
+    difference: mean of its figure minus the baseline's.
     interval: 95 % t-interval of ``difference``.
     verdict: 'better', 'worse', 'undecided', or '' without an interval.
-    nll: mean negative log-likelihood in nats.
-    ece: mean expected calibration error.
-    entropy: mean entropy of the predictions in nats.
-    paper: the error that the paper prints.
+    means: of what else the rows say, by name.
+    published: what the paper prints, by heading.
   """
 
   table: str
   arm: str
   seeds: tuple[int, ...]
-  error: float
+  mean: float
   standard_error: float | None
   paired_seeds: tuple[int, ...]
   difference: float | None
   interval: Interval | None
   verdict: str
-  nll: float | None
-  ece: float | None
-  entropy: float | None
-  paper: papers.Figure | None
+  means: Mapping[str, float | None]
+  published: Mapping[str, papers.Figure | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +61,12 @@ class Group:
     """The paper's table of the same experiment and data set: of test errors."""
     if self.runs[0].split != 'test':
       return None
-    return papers.table(self.runs[0].experiment, self.runs[0].dataset)
+    size = str(self.runs[0].config.get('size', ''))
+    return papers.table(self.runs[0].experiment, self.runs[0].dataset, size)
+
+  @property
+  def measure(self) -> Measure:
+    return MEASURES[self.runs[0].measure]
 
   @property
   def finished(self) -> list[Run]:
@@ -85,9 +87,9 @@ class Group:
 def groups(runs: Sequence[Run]) -> list[Group]:
   """Splits runs into tables.
 
-  Runs belong together if they are of one experiment, end on the same split and have
-  a seed in common whose data have the same fingerprint. Where that leaves an arm
-  twice, each parent directory is a table of its own.
+  Runs belong together if they are of one experiment, end on the same split, measure the
+  same and have a seed in common whose data have the same fingerprint. Where that leaves
+  an arm twice, each parent directory is a table of its own.
   """
   parts: list[list[Run]] = []
   for run in runs:
@@ -150,40 +152,39 @@ def verdict(interval: Interval | None) -> str:
 
 def _compare(group: Group, series: Series) -> Comparison:
   results = series.results
-  errors = {seed: float(row['error']) for seed, row in results.items()}
-  differences = _differences(group.baseline, series, errors)
+  name, published = group.measure.name, group.paper.columns if group.paper else {}
+  figures = {seed: float(row[name]) for seed, row in results.items()}
+  differences = _differences(group.baseline, series, figures, name)
   interval = paired_interval(list(differences.values()))
   return Comparison(
     table=group.name,
     arm=series.name,
-    seeds=tuple(errors),
-    error=_mean(errors.values()),
-    standard_error=_standard_error(errors.values()),
+    seeds=tuple(figures),
+    mean=_mean(figures.values()),
+    standard_error=_standard_error(figures.values()),
     paired_seeds=tuple(differences),
     difference=_mean(differences.values()) if differences else None,
     interval=interval,
     verdict=verdict(interval),
-    nll=_mean_of(series, 'nll'),
-    ece=_mean_of(series, 'ece'),
-    entropy=_mean_of(series, 'entropy'),
-    paper=group.paper.figures.get(series.run.arm) if group.paper else None,
+    means={name: _mean_of(series, name) for name in group.measure.columns},
+    published={head: own.get(series.run.arm) for head, own in published.items()},
   )
 
 
 def _differences(
-  baseline: Run | None, series: Series, errors: dict[int, float]
+  baseline: Run | None, series: Series, figures: dict[int, float], name: str
 ) -> dict[int, float]:
   if baseline is None or series.run is baseline:
     return {}
   base = baseline.series[0].results
   return {
-    seed: errors[seed] - float(base[seed]['error'])
+    seed: figures[seed] - float(base[seed][name])
     for seed in common_seeds(series.run, baseline)
   }
 
 
 def _same_data(a: Run, b: Run) -> bool:
-  if _name(a) != _name(b):
+  if _name(a) != _name(b) or a.measure != b.measure:
     return False
   if a.same_data and b.same_data:  # even without a common seed
     return a.data(a.seeds[0]) == b.data(b.seeds[0])

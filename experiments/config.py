@@ -112,6 +112,37 @@ class Config:
     return {name: getattr(self, name) for name in VALUE_NAMES if getattr(self, name)}
 
 
+def by_flag(
+  fields: Mapping[str, Mapping[str, Any]], values: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, Any]]:
+  """What an experiment puts in, by flag and then by case.
+
+  Args:
+    fields: of its configuration, by case and name.
+    values: of its arms, by case and ``part.name``.
+  """
+  result: dict[str, dict[str, Any]] = {}
+  for case, own in fields.items():
+    for name, value in own.items():
+      result.setdefault(name, {})[case] = value
+  for case, own in values.items():
+    for key, value in own.items():
+      part, name = key.split('.')
+      result.setdefault(name, {})[f'{part} on {case}'] = value
+  return result
+
+
+Filled = typing.TypeVar('Filled', bound=Config)
+
+
+def fill(config: Filled, defaults: Mapping[str, Any]) -> Filled:
+  """With the defaults of the fields that are not given."""
+  missing = {name: defaults[name] for name in defaults if getattr(config, name) is None}
+  if config.num_steps is not None:
+    missing.pop('num_epochs', None)  # the steps stand in their place
+  return dataclasses.replace(config, **missing)
+
+
 def launch(
   config_class: type[Config], run: Callable[[Any], object], defaults: Defaults
 ) -> None:

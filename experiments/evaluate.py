@@ -1,5 +1,6 @@
 """Means over a split, and the model's outputs on it."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,10 @@ def evaluate(task: Task, loss: reg.Loss, state: State, split: str) -> list[Row]:
   """One row a run: the means over all examples of ``split``."""
   total: Any = None
   for batch in _batches(task, split, seeds_of(state)):
-    part = _statistics(task.apply, task.objective, loss, state, batch)
+    if total is None:
+      state = _begun(task, state, batch)
+    model_state, part = _statistics(task.apply, task.objective, loss, state, batch)
+    state = _with_model(state, model_state)
     part = jax.tree.map(np.float64, jax.device_get(part))
     total = part if total is None else jax.tree.map(np.add, total, part)
   return rows(state, split, total)
@@ -26,10 +30,13 @@ def evaluate(task: Task, loss: reg.Loss, state: State, split: str) -> list[Row]:
 
 def predict(task: Task, state: State, split: str) -> np.ndarray:
   """The model's outputs ``[runs, examples, ...]``."""
-  parts = []
+  parts: list[np.ndarray] = []
   for batch in _batches(task, split, seeds_of(state)):
-    outputs = np.asarray(_outputs(task.apply, state, batch))
-    parts.append(outputs[:, batch['mask'][0]])
+    if not parts:
+      state = _begun(task, state, batch)
+    model_state, outputs = _outputs(task.apply, state, batch)
+    state = _with_model(state, model_state)
+    parts.append(np.asarray(outputs)[:, batch['mask'][0]])
   return np.concatenate(parts, axis=1)
 
 
@@ -45,7 +52,8 @@ def rows(state: State, split: str, total: Any) -> list[Row]:
       'seed': seed,
     }
     for name, (value, count) in total.items():
-      row[name] = _mean(value[index], count[index])
+      mean = _mean(value[index], count[index])
+      row[name] = _exponential(mean) if name == 'perplexity' else mean
     result.append(row)
   return result
 
@@ -61,6 +69,21 @@ def _mean(value: np.ndarray, count: np.ndarray) -> float:
   return float(np.abs(mean).sum() if mean.ndim else mean)
 
 
+def _exponential(mean: float) -> float:
+  with np.errstate(over='ignore'):  # infinite, as a record may say
+    return float(np.exp(mean))
+
+
+def _begun(task: Task, state: State, batch: Batch) -> State:
+  """As an evaluation starts."""
+  return _with_model(state, jax.vmap(task.begin)(state.runs.model_state, batch))
+
+
+def _with_model(state: State, model_state: PyTree) -> State:
+  runs = dataclasses.replace(state.runs, model_state=model_state)
+  return dataclasses.replace(state, runs=runs)
+
+
 def _batches(task: Task, split: str, seeds: list[int]) -> Iterator[Batch]:
   """Batches ``[runs, ...]``."""
   iterators = {seed: task.batches(split, seed, 0) for seed in seeds}
@@ -74,20 +97,20 @@ def _batches(task: Task, split: str, seeds: list[int]) -> Iterator[Batch]:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _statistics(
   apply: Any, objective: Any, loss: reg.Loss, state: State, batch: Batch
-) -> Statistics:
-  def one(loss: reg.Loss, run: Run, batch: Batch) -> Statistics:
-    outputs, _ = apply(run.params, run.model_state, batch, None)
+) -> tuple[PyTree, Statistics]:
+  def one(loss: reg.Loss, run: Run, batch: Batch) -> tuple[PyTree, Statistics]:
+    outputs, model_state = apply(run.params, run.model_state, batch, None)
     key = jax.random.key(run.seed)  # the same noise at every evaluation
     _, statistics = objective(loss, outputs, batch, step=state.step, key=key)
-    result: Statistics = statistics
-    return result
+    return model_state, statistics
 
   return jax.vmap(one)(loss, state.runs, batch)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _outputs(apply: Any, state: State, batch: Batch) -> PyTree:
-  def one(run: Run, batch: Batch) -> PyTree:
-    return apply(run.params, run.model_state, batch, None)[0]
+def _outputs(apply: Any, state: State, batch: Batch) -> tuple[PyTree, PyTree]:
+  def one(run: Run, batch: Batch) -> tuple[PyTree, PyTree]:
+    outputs, model_state = apply(run.params, run.model_state, batch, None)
+    return model_state, outputs
 
   return jax.vmap(one)(state.runs, batch)

@@ -14,21 +14,22 @@ is the paper's protocol; results/mnist/ holds what it gave at a short budget.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optax
 from flax import nnx
 
 from experiments import arms, config, study
-from experiments.config import flag
-from experiments.datasets import digits, mnist
+from experiments.config import by_flag, fill, flag
+from experiments.datasets import batching, digits, mnist
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.models.mlp import MLP
 from experiments.task import Task, classification
 
 ARMS = ('baseline', 'dropout', 'label_smoothing', 'confidence_penalty')
+PARTS = [part for part in arms.PARTS if part != 'batch_norm']
 
 # What the user leaves out, by data set. The paper states neither batch size nor
 # length for MNIST.
@@ -83,7 +84,7 @@ class Config(config.Config):
 
   dataset: str = flag('digits', 'digits (embedded) or mnist', config.one_of(*DEFAULTS))
   arms: tuple[str, ...] = flag(
-    ARMS, f'what is compared: {", ".join(arms.PARTS)}, or some of them joined by +'
+    ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
   )
   hidden: tuple[int, ...] = flag(
     (1024, 1024), 'sizes of the hidden layers', config.count
@@ -108,26 +109,9 @@ class Config(config.Config):
   )
 
 
-def defaults() -> dict[str, dict[str, Any]]:
-  """The two tables by flag, then by data set or part of an arm."""
-  by_flag: dict[str, dict[str, Any]] = {}
-  for dataset, fields in DEFAULTS.items():
-    for name, value in fields.items():
-      by_flag.setdefault(name, {})[dataset] = value
-  for dataset, values in VALUES.items():
-    for key, value in values.items():
-      part, name = key.split('.')
-      by_flag.setdefault(name, {})[f'{part} on {dataset}'] = value
-  return by_flag
-
-
 def filled(config: Config) -> Config:
   """What is not given, by data set."""
-  defaults = DEFAULTS[config.dataset]
-  missing = {name: defaults[name] for name in defaults if getattr(config, name) is None}
-  if config.num_steps is not None:
-    del missing['num_epochs']  # the steps stand in their place
-  return dataclasses.replace(config, **missing)
+  return fill(config, DEFAULTS[config.dataset])
 
 
 def check(config: Config) -> None:
@@ -139,6 +123,7 @@ def check(config: Config) -> None:
   for name in unused:
     if getattr(config, name):
       raise InputError(f'--{name} {reason}')
+  arms.refuse(config.arms, 'batch_norm', 'the network has no recurrent layers')
   if not any('dropout' in arms.parts(arm) for arm in config.arms):
     for name in ('dropout', 'dropout_learning_rate'):
       if getattr(config, name) is not None:
@@ -163,6 +148,8 @@ def run(config: Config) -> pathlib.Path:
       of_arm=of_arm,
       task=task,
       optimizer=optimizer,
+      steps_per_epoch=steps_per_epoch,
+      pictures=pictures,
     )
   )
 
@@ -205,14 +192,31 @@ def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:
   return classification(module, datasets, config.batch_size)
 
 
-def optimizer(config: Config) -> optax.GradientTransformation:
+def optimizer(
+  config: Config, datasets: Mapping[int, Dataset]
+) -> optax.GradientTransformation:
   """SGD with a constant learning rate."""
+  del datasets
   return optax.sgd(config.learning_rate, momentum=config.momentum or None)
+
+
+def steps_per_epoch(config: Config, dataset: Dataset) -> int:
+  """Full batches."""
+  size = len(dataset.splits['train']['label'])
+  return batching.steps_per_epoch(size, config.batch_size)
+
+
+def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None:
+  """The paper's Figures 1 and 2."""
+  from experiments import curves, plots  # matplotlib takes seconds
+
+  plots.confidence_histogram(directories, workdir / 'confidence.png')
+  curves.gradient_norms(directories, workdir / 'gradient_norm.png')
 
 
 def main() -> None:
   """Reads the flags and runs."""
-  config.launch(Config, run, defaults())
+  config.launch(Config, run, by_flag(DEFAULTS, VALUES))
 
 
 if __name__ == '__main__':

@@ -11,46 +11,94 @@ class Figure:
   Attributes:
     value: as printed, in the unit of the table.
     plus_minus: what stands behind ±, None where nothing does.
+    digits: behind the point, as printed.
   """
 
   value: float
   plus_minus: float | None = None
+  digits: int = 2
 
   def __str__(self) -> str:
-    spread = '' if self.plus_minus is None else f' ± {self.plus_minus:.2f}'
-    return f'{self.value:.2f}{spread}'
+    if self.plus_minus is None:
+      return f'{self.value:.{self.digits}f}'
+    return f'{self.value:.{self.digits}f} ± {self.plus_minus:.{self.digits}f}'
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """A published table: arms and what is known of them."""
+  """A published table: columns by heading, and the arms that have figures there."""
 
   source: str
   remarks: str
-  figures: Mapping[str, Figure]
+  columns: Mapping[str, Mapping[str, Figure]]
 
 
-# By experiment and data set. An arm without a figure was not measured there.
-TABLES: Mapping[tuple[str, str], Table] = {
-  ('mnist', 'mnist'): Table(
-    source=(
-      'Pereyra, Tucker, Chorowski, Kaiser, Hinton, "Regularizing Neural Networks '
-      'by Penalizing Confident Output Distributions", 2017 (arXiv:1701.06548), '
-      'Table 1: test error %'
-    ),
+_PEREYRA = (
+  'Pereyra, Tucker, Chorowski, Kaiser, Hinton, "Regularizing Neural Networks '
+  'by Penalizing Confident Output Distributions", 2017 (arXiv:1701.06548)'
+)
+_LAURENT = (
+  'Laurent, Pereyra, Brakel, Zhang, Bengio, "Batch Normalized Recurrent Neural '
+  'Networks", 2016 (arXiv:1510.01378), Table 2'
+)
+
+
+def _printed(*values: float) -> list[Figure]:
+  return [Figure(value, digits=1) for value in values]
+
+
+def _normalized(train: tuple[float, float], valid: tuple[float, float]) -> Table:
+  """Of the baseline, and with frame-wise normalization of the input's term."""
+  arms = ('baseline', 'batch_norm')
+  return Table(
+    source=_LAURENT,
+    remarks='It has no test perplexity, and one seed.',
+    columns={
+      'paper valid': dict(zip(arms, _printed(*valid), strict=True)),
+      'paper train': dict(zip(arms, _printed(*train), strict=True)),
+    },
+  )
+
+
+_PTB_ARMS = (
+  *('baseline', 'label_noise', 'label_smoothing', 'unigram_smoothing'),
+  'confidence_penalty',
+)
+
+# By experiment, data set and size. An arm without a figure was not measured there.
+TABLES: Mapping[tuple[str, str, str], Table] = {
+  ('mnist', 'mnist', ''): Table(
+    source=f'{_PEREYRA}, Table 1: test error %',
     remarks=(
       'The paper does not state batch size, epochs, dropout rate, number of seeds '
       'or what ± means, and has no arm without regularization.'
     ),
-    figures={
-      'dropout': Figure(1.28, 0.06),
-      'label_smoothing': Figure(1.23, 0.06),
-      'confidence_penalty': Figure(1.17, 0.06),
+    columns={
+      'paper %': {
+        'dropout': Figure(1.28, 0.06),
+        'label_smoothing': Figure(1.23, 0.06),
+        'confidence_penalty': Figure(1.17, 0.06),
+      }
+    },
+  ),
+  ('ptb', 'ptb', 'small'): _normalized((78.5, 62.5), (119.2, 120.9)),
+  ('ptb', 'ptb', 'medium'): _normalized((49.1, 41.0), (89.0, 90.6)),
+  ('ptb', 'ptb', 'large'): Table(
+    source=f'{_PEREYRA}, Table 3; batch_norm: {_LAURENT}',
+    remarks='One seed; 55 epochs; the baseline is that of Zaremba et al. (2014).',
+    columns={
+      'paper test': dict(
+        zip(_PTB_ARMS, _printed(78.4, 77.7, 76.6, 76.3, 74.7), strict=True)
+      ),
+      'paper valid': {
+        **dict(zip(_PTB_ARMS, _printed(82.2, 79.7, 78.9, 79.1, 77.8), strict=True)),
+        'batch_norm': Figure(97.4, digits=1),
+      },
     },
   ),
 }
 
 
-def table(experiment: str, dataset: str) -> Table | None:
+def table(experiment: str, dataset: str, size: str = '') -> Table | None:
   """The published table of this experiment on this data set, if there is one."""
-  return TABLES.get((experiment, dataset))
+  return TABLES.get((experiment, dataset, size))

@@ -15,24 +15,12 @@ from collections.abc import Iterable, Sequence
 from experiments import plots, records
 from experiments.comparison import Comparison, Group, common_seeds, groups, table
 from experiments.errors import InputError, ending
+from experiments.measures import Measure
 from experiments.runs import SWEPT, Path, Run, collect
 
 __all__ = ['Comparison', 'Run', 'collect', 'render', 'table', 'write_report']
 
 NOTHING = '—'
-
-HOW_TO_READ = """\
-How to read this. Error is the mean over the seeds ± its standard error. The
-difference to the baseline is taken seed by seed, so that what the seed decides
-(first weights, order, draw of the data) cancels; in brackets stands its 95 %
-t-interval. Differences are computed before rounding, so that the last digit may
-differ from that of the rounded errors. "Better" and "worse" mean that the interval
-leaves out 0, "undecided" that it does not, or that all differences are equal. The
-intervals cover the seeds, not the choice of the test set, and are not corrected for
-the number of arms. nll and entropy (nats) and ece are of the plain predictions,
-without the regularizer. Label smoothing and a large weight of the confidence penalty
-keep probabilities away from 0 and 1: the model becomes under-confident by
-construction, which usually raises nll and ece even where the error falls."""
 
 _CAPTION = (
   '± standard error over the seeds; [95 % t-interval] of the difference, paired by '
@@ -85,7 +73,8 @@ def render(runs: Sequence[Run], *, markdown: bool = False) -> str:
     notes = [_item(note, markdown) for note in section.notes]
     blocks = [[title], lines if section.rows else [], notes]
     parts.append('\n\n'.join('\n'.join(block) for block in blocks if block))
-  return '\n\n'.join([*parts, HOW_TO_READ]) + '\n'
+  measures = dict.fromkeys(group.measure.how_to_read for group in groups(runs))
+  return '\n\n'.join([*parts, *measures]) + '\n'
 
 
 def _sections(runs: Sequence[Run]) -> list[Section]:
@@ -103,34 +92,30 @@ def _section(group: Group, rows: Sequence[Comparison]) -> Section:
   header = [
     'arm',
     'seeds',
-    'error %',
+    group.measure.heading,
     'vs. baseline (95 %)',
     '',
-    'nll',
-    'ece',
-    'entropy',
+    *(column.heading for column in group.measure.columns.values()),
+    *(group.paper.columns if group.paper else ()),
   ]
-  cells = [_cells(row) for row in rows]
-  if group.paper:
-    header.append('paper %')
-    for row, line in zip(rows, cells, strict=True):
-      line.append(NOTHING if row.paper is None else str(row.paper))
+  cells = [_cells(row, group.measure) for row in rows]
   return Section(group.name, header, cells, [*_notes(group, rows)])
 
 
-def _cells(row: Comparison) -> list[str]:
+def _cells(row: Comparison, measure: Measure) -> list[str]:
   spread = NOTHING if row.standard_error is None else f'{row.standard_error:.2f}'
   difference = NOTHING if row.difference is None else f'{row.difference:+.2f}'
   if row.interval:
     difference += f' [{row.interval[0]:+.2f}, {row.interval[1]:+.2f}]'
-  means = (row.nll, row.ece, row.entropy)
+  means = [(row.means[name], column) for name, column in measure.columns.items()]
   return [
     row.arm,
     str(len(row.seeds)),
-    f'{row.error:.2f} ± {spread}',
+    f'{row.mean:.2f} ± {spread}',
     difference,
     row.verdict,
-    *(NOTHING if mean is None else f'{mean:.3f}' for mean in means),
+    *(NOTHING if mean is None else f'{mean:.{c.digits}f}' for mean, c in means),
+    *(NOTHING if figure is None else str(figure) for figure in row.published.values()),
   ]
 
 
@@ -138,7 +123,7 @@ def _notes(group: Group, rows: Sequence[Comparison]) -> Iterable[str]:
   if any(len(row.seeds) == 1 for row in rows):
     yield 'One seed gives no standard error, and one pair of seeds no interval.'
   if group.runs[0].split == 'validation':
-    yield 'The final errors are on the validation split: to choose values by.'
+    yield 'The final figures are on the validation split: to choose values by.'
   elif (baseline := group.baseline) is None:
     yield 'No finished baseline: no differences.'
   else:

@@ -62,6 +62,8 @@ class Job:
     checkpoint_every: steps between checkpoints.
     splits: those evaluated while training.
     vmap: the runs side by side.
+    early: name of what is least at the evaluation whose rows are final; empty: the
+      final rows are of the last step.
   """
 
   directory: pathlib.Path
@@ -78,10 +80,15 @@ class Job:
   checkpoint_every: int
   splits: Sequence[str] = ('validation',)
   vmap: bool = True
+  early: str = ''
 
   @property
   def record(self) -> pathlib.Path:
     return self.directory / 'record.jsonl'
+
+
+class DivergedError(InputError):
+  """The loss or its gradient became infinite or NaN."""
 
 
 @contextlib.contextmanager
@@ -173,7 +180,7 @@ def train(job: Job, progress: Progress, received: Sequence[int] = ()) -> State:
     return _train(job, loss, state, checkpoints, progress, received)
   except NonFiniteError as error:
     values = ''.join(f', {k} {v}' for k, v in job.points[error.run].items())
-    raise InputError(f'{job.directory.name}: {error}{values}') from error
+    raise DivergedError(f'{job.directory.name}: {error}{values}') from error
   finally:
     checkpoints.close()
 
@@ -226,6 +233,31 @@ def finish(job: Job, rows: Sequence[Row]) -> None:
   steps = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
   for step in sorted(steps)[:-1]:
     shutil.rmtree(directory / str(step), ignore_errors=True)
+
+
+def best_rows(job: Job, split: str) -> list[Row]:
+  """One a run: of ``split`` where ``job.early`` was least on validation.
+
+  It also has what is early there, and at the end, on validation, and what it was in
+  training up to there.
+  """
+  name, result = job.early, []
+  rows = [row for row in records.read(job.record)[1:] if not row.get('final')]
+  for seed, point in zip(job.seeds, job.points, strict=True):
+    of_split: dict[str, dict[int, Row]] = {}
+    for row in rows:
+      if row['seed'] == seed and point.items() <= row.items():
+        of_split.setdefault(row['split'], {})[row['step']] = row
+    validation = of_split['validation']
+    step = min(validation, key=lambda step: validation[step][name])
+    train = [row for at, row in of_split['train'].items() if at <= step]
+    more = {
+      f'validation_{name}': validation[step][name],
+      f'last_validation_{name}': validation[max(validation)][name],
+      **({f'train_{name}': train[-1][name]} if train else {}),
+    }
+    result.append({**of_split[split][step], **more})
+  return result
 
 
 def append(job: Job, rows: Sequence[Row], **more: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments import records
 from experiments.errors import InputError
+from experiments.measures import ERROR, MEASURES
 
 Path = str | os.PathLike[str]
 Row = Mapping[str, Any]
@@ -74,6 +75,10 @@ class Run:
   @property
   def dataset(self) -> str:
     return str(self.header['dataset'])
+
+  @property
+  def measure(self) -> str:
+    return str(self.header.get('measure', ERROR.name))
 
   @property
   def seeds(self) -> tuple[int, ...]:
@@ -185,6 +190,10 @@ def _check_header(header: Row, place: str) -> None:
       f'missing: {", ".join(missing) or "kind"}'
     )
   data, seeds = header['data'], header['seeds']
+  if (measure := header.get('measure', ERROR.name)) not in MEASURES:
+    raise InputError(
+      f"{place}: expected one of {', '.join(MEASURES)} in 'measure', found {measure!r}"
+    )
   if not isinstance(seeds, list) or not seeds:
     raise InputError(f"{place}: expected a list of 'seeds', found {seeds!r}")
   names = [str(seed) for seed in seeds]
@@ -205,8 +214,9 @@ def _check_row(
     raise InputError(f'{place}: seed {row["seed"]} is not in the header')
   if not row.get('final'):
     return
-  if not isinstance(row.get('error'), int | float):
-    raise InputError(f"{place}: a final row without a number for 'error'")
+  measure = header.get('measure', ERROR.name)
+  if not isinstance(row.get(measure), int | float):
+    raise InputError(f'{place}: a final row without a number for {measure!r}')
   key = (row['split'], row['seed'], *(row.get(name) for name in SWEPT))
   if key in seen:
     raise InputError(f'{place}: a second final row, after that in line {seen[key]}')

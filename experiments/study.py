@@ -2,7 +2,7 @@
 
 WORKDIR/select/ARM   the grid of an arm's values, if they are to be chosen
 WORKDIR/ARM          the arm itself: its final rows are those of the test split
-WORKDIR/table.md     and three pictures
+WORKDIR/table.md     and pictures
 """
 
 import dataclasses
@@ -17,13 +17,13 @@ import numpy as np
 import optax
 
 import regularizers as reg
-from experiments import arms, records, runner, signals
+from experiments import arms, records, runner, runs, signals
 from experiments.arms import Setting, Variant
 from experiments.config import VALUE_NAMES, Config
-from experiments.datasets import batching
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.evaluate import evaluate, predict
+from experiments.measures import ERROR, Measure
 from experiments.progress import Progress
 from experiments.state import stack
 from experiments.task import Task
@@ -37,7 +37,7 @@ _UNDECISIVE = {
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-  """What an experiment on labelled examples is made of.
+  """What an experiment is made of.
 
   Attributes:
     name: of the experiment.
@@ -49,7 +49,12 @@ class Study:
     of_arm: ``config, arm -> config``, with what the arm changes in model and
       optimizer.
     task: ``config, data by seed -> task``.
-    optimizer: ``config -> optimizer``.
+    optimizer: ``config, data by seed -> optimizer``.
+    steps_per_epoch: ``config, data of a seed -> steps``.
+    pictures: ``directories of finished runs, workdir``: draws them.
+    measure: what is compared, and least of which is chosen.
+    early: every epoch is evaluated, and the one that is best on validation counts, as
+      if training had been stopped there; otherwise the last step.
   """
 
   name: str
@@ -58,8 +63,12 @@ class Study:
   grid: Mapping[str, Sequence[float]]
   data: Callable[[Any, bool], Mapping[int, Dataset]]
   of_arm: Callable[[Any, str], Config]
-  task: Callable[[Any, Mapping[int, Dataset]], Task]
-  optimizer: Callable[[Any], optax.GradientTransformation]
+  task: Callable[[Any, Any], Task]
+  optimizer: Callable[[Any, Any], optax.GradientTransformation]
+  steps_per_epoch: Callable[[Any, Any], int]
+  pictures: Callable[[Sequence[pathlib.Path], pathlib.Path], object]
+  measure: Measure = ERROR
+  early: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +100,15 @@ class Stage:
 
   @property
   def num_steps(self) -> int:
-    size = len(self.datasets[0].splits['train']['label'])
-    per_epoch = batching.steps_per_epoch(size, self.config.batch_size)
+    per_epoch = self.steps_per_epoch
     if self.config.num_steps is not None:
       return self.config.num_steps
     assert self.config.num_epochs is not None  # one of the two is given, or filled in
     return self.config.num_epochs * per_epoch
+
+  @property
+  def steps_per_epoch(self) -> int:
+    return self.study.steps_per_epoch(self.config, self.datasets[0])
 
 
 def run(study: Study) -> pathlib.Path:
@@ -105,8 +117,15 @@ def run(study: Study) -> pathlib.Path:
   Returns:
     The directory of the runs.
   """
-  arms.check(study.config.arms, study.config.given())
+  train(study)
   workdir = pathlib.Path(study.config.workdir)
+  _report(study, workdir)
+  return workdir
+
+
+def train(study: Study) -> None:
+  """Trains all arms, or goes on with them."""
+  arms.check(study.config.arms, study.config.given())
   # A directory that does not fit is told before the data, which may take long, are
   # there, and one of other data before anything is trained.
   for stage in _stages(study):
@@ -126,17 +145,15 @@ def run(study: Study) -> pathlib.Path:
           chosen = [_chosen(stage, arm, grid, progress)]
       complete(_job(final, arm, chosen), 'test', progress, received)
       signals.obey(received)
-  _report(workdir)
-  return workdir
 
 
-def _report(workdir: pathlib.Path) -> None:
+def _report(study: Study, workdir: pathlib.Path) -> None:
   """Of all arms in the directory, also those that an earlier command trained."""
-  from experiments import plots, report  # scipy and matplotlib take seconds
+  from experiments import report  # scipy and matplotlib take seconds
 
-  directories = sorted(path.parent for path in workdir.glob('*/predictions.npz'))
-  plots.confidence_histogram(directories, workdir / 'confidence.png')
-  plots.gradient_norms(directories, workdir / 'gradient_norm.png')
+  found = runs.collect(path.parent for path in workdir.glob('*/record.jsonl'))
+  directories = [run.path for run in found if run.finished]
+  study.pictures(directories, workdir)
   print(report.write_report(directories, workdir))
 
 
@@ -149,6 +166,9 @@ def complete(
       progress.start(job.directory.name, job.num_steps * len(job.seeds))
       return
     state = runner.train(job, progress, received)
+    if job.early:
+      runner.finish(job, runner.best_rows(job, split))
+      return
     if split == 'test':
       logits = predict(job.task, state, split)
       batches = job.task.batches(split, job.seeds[0], 0)
@@ -163,31 +183,38 @@ def complete(
 def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
   study, num_steps = stage.study, stage.num_steps
   config = study.of_arm(stage.config, arm)
-  seeds = list(stage.datasets)
+  seeds, dataset = list(stage.datasets), stage.datasets[0]
+  # A training row is cheap, an evaluation is not, a checkpoint even less.
+  rows, evaluations = max(1, num_steps // 60), max(1, num_steps // 12)
+  splits = ['validation', 'test'] if study.early and stage.final else ['validation']
+  if study.early:
+    rows = evaluations = min(num_steps, stage.steps_per_epoch)
   settings = {seed: _setting(stage.datasets[seed], num_steps) for seed in seeds}
-  runs = [(variant, seed) for variant in variants for seed in seeds]
-  losses = [arms.make_loss(arm, v.values, settings[seed]) for v, seed in runs]
+  points = [(variant, seed) for variant in variants for seed in seeds]
+  losses = [arms.make_loss(arm, v.values, settings[seed]) for v, seed in points]
   return runner.Job(
     directory=stage.directory / arm,
     config=_decisive(study, config, arm, variants, num_steps),
     about={
       'experiment': study.name,
-      'dataset': config.dataset,
+      'dataset': dataset.name,
       'arm': arm,
       'data': _fingerprints(stage.datasets),
+      **({'about': dict(dataset.about)} if dataset.about else {}),
+      **({'measure': study.measure.name} if study.measure != ERROR else {}),
     },
     task=study.task(config, stage.datasets),
-    optimizer=study.optimizer(config),
+    optimizer=study.optimizer(config, stage.datasets),
     losses=losses,
-    seeds=[seed for _, seed in runs],
-    points=[v.swept for v, _ in runs],
+    seeds=[seed for _, seed in points],
+    points=[v.swept for v, _ in points],
     num_steps=num_steps,
-    # A training row is cheap, an evaluation is not, a checkpoint even less.
-    log_every=config.log_every or max(1, num_steps // 60),
-    eval_every=config.eval_every or max(1, num_steps // 12),
+    log_every=config.log_every or rows,
+    eval_every=config.eval_every or evaluations,
     checkpoint_every=config.checkpoint_every or max(1, num_steps // 3),
-    splits=[s for s in ('validation',) if s in stage.datasets[0].splits],
+    splits=[split for split in splits if split in dataset.splits],
     vmap=config.vmap,
+    early=study.measure.name if study.early else '',
   )
 
 
@@ -272,21 +299,22 @@ def _check(stage: Stage) -> None:
 def _chosen(
   stage: Stage, arm: str, variants: Sequence[Variant], progress: Progress
 ) -> Variant:
-  """The variant with the least validation error; of equals, the first."""
-  errors = {}
+  """The variant that is best on validation; of equals, the first."""
+  measure, means = stage.study.measure, {}
   rows = records.read(stage.directory / arm / 'record.jsonl')
   final = [row for row in rows if row.get('final')]
   for index, variant in enumerate(variants):
     own = [row for row in final if variant.swept.items() <= row.items()]
-    errors[index] = statistics.fmean(row['error'] for row in own)
-  index = min(errors, key=errors.__getitem__)
+    means[index] = statistics.fmean(row[measure.name] for row in own)
+  index = min(means, key=means.__getitem__)
   best = variants[index]
   text = ', '.join(f'{name} {value:g}' for name, value in best.swept.items())
-  progress.say(f'{arm}: {text} chosen, validation error {errors[index]:.2f} %')
+  value = f'{means[index]:.2f}{measure.unit}'
+  progress.say(f'{arm}: {text} chosen, validation {measure.name} {value}')
   return dataclasses.replace(best, swept={})
 
 
 def _steps(stage: Stage) -> int:
   """Steps of all runs."""
-  runs = sum(map(len, stage.variants.values())) * len(stage.datasets)
-  return runs * stage.num_steps
+  count = sum(map(len, stage.variants.values())) * len(stage.datasets)
+  return count * stage.num_steps

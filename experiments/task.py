@@ -14,11 +14,16 @@ from experiments.datasets.dataset import Dataset
 from regularizers import metrics
 
 PyTree = Any
+Model = Callable[[nnx.Rngs], Any]  # an nnx.Module
 Batch = Any  # a pytree of arrays
 # Sums and counts, so that batches merge exactly: a mean is sum / count.
 Statistics = dict[str, tuple[jax.Array, jax.Array]]
 
 EVAL_BATCH_SIZE = 500
+
+
+def _unchanged(model_state: PyTree, batch: Batch) -> PyTree:
+  return model_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +43,19 @@ class Task:
       batches mark their padding: ``'mask'`` is False there.
     objective: ``loss, outputs, batch, *, step, key -> (value, statistics)``: what
       is minimised, and ``{name: (sum, count)}``, ``'nll'`` always among them.
+    begin: ``model_state, batch -> model_state`` with which an evaluation starts; what
+      ``apply`` makes of it goes on to the next batch. ``batch`` gives the shapes.
   """
 
   init: Callable[[jax.Array], tuple[PyTree, PyTree]]
   apply: Callable[[PyTree, PyTree, Batch, jax.Array | None], tuple[PyTree, PyTree]]
   batches: Callable[[str, int, int], Iterator[Batch]]
   objective: Callable[..., tuple[jax.Array, Statistics]]
+  begin: Callable[[PyTree, Batch], PyTree] = _unchanged
 
 
 def classification(
-  module: Callable[[nnx.Rngs], nnx.Module],
+  module: Model,
   datasets: Mapping[int, Dataset],
   batch_size: int,
 ) -> Task:
@@ -58,7 +66,14 @@ def classification(
     datasets: by seed.
     batch_size: of training.
   """
-  init, apply = functions(module)
+  init, merged = functions(module)
+
+  def apply(
+    params: PyTree, rest: PyTree, batch: Batch, key: jax.Array | None
+  ) -> tuple[PyTree, PyTree]:
+    model, rngs = merged(params, rest, key)
+    logits = model(batch['image'], deterministic=key is None, rngs=rngs)
+    return logits, state_of(model)
 
   def batches(split: str, seed: int, start_step: int = 0) -> Iterator[Batch]:
     arrays = datasets[seed].splits[split]
@@ -75,27 +90,33 @@ def classification(
   return Task(init, apply, batches, class_objective)
 
 
-def functions(
-  module: Callable[[nnx.Rngs], nnx.Module],
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-  """``init`` and ``apply`` of an nnx classifier, on plain dictionaries of arrays."""
+def functions(module: Model) -> tuple[Callable[..., Any], Callable[..., Any]]:
+  """An nnx module as functions of plain dictionaries of arrays.
+
+  Returns:
+    ``init``: ``key -> (params, rest)``; and
+    ``merged``: ``params, rest, key -> (model, rngs)``, the model made of them anew and
+    what it draws its dropout from, None without a key.
+  """
 
   def init(key: jax.Array) -> tuple[PyTree, PyTree]:
     model = module(nnx.Rngs(params=key))
-    rest = nnx.state(model, nnx.Not(nnx.Param))
-    return nnx.to_pure_dict(nnx.state(model, nnx.Param)), nnx.to_pure_dict(rest)
+    return nnx.to_pure_dict(nnx.state(model, nnx.Param)), state_of(model)
 
   graph = nnx.graphdef(nnx.eval_shape(lambda: module(nnx.Rngs(params=0))))
 
-  def apply(
-    params: PyTree, rest: PyTree, batch: Batch, key: jax.Array | None
-  ) -> tuple[PyTree, PyTree]:
-    model = nnx.merge(graph, params, rest, copy=True)
+  def merged(
+    params: PyTree, rest: PyTree, key: jax.Array | None
+  ) -> tuple[Any, nnx.Rngs | None]:
     rngs = None if key is None else nnx.Rngs(dropout=key)
-    logits = model(batch['image'], deterministic=key is None, rngs=rngs)
-    return logits, nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.Param)))
+    return nnx.merge(graph, params, rest, copy=True), rngs
 
-  return init, apply
+  return init, merged
+
+
+def state_of(model: nnx.Module) -> PyTree:
+  """What the model holds beside its parameters."""
+  return nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.Param)))
 
 
 def class_objective(

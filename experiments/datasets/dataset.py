@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +20,13 @@ class Dataset:
     num_classes: number of classes of ``label``.
     splits: ``{'train' | 'validation' | 'test': {'image': [n, ...] float32,
       'label': [n] int32}}``.
+    about: what else the records say of it.
   """
 
   name: str
   num_classes: int
   splits: Mapping[str, Arrays]
+  about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from experiments.errors import InputError
 
 def parsed(*arguments: str) -> mnist.Config:
   values = flags.FlagValues()
-  config._define(mnist.Config, values, mnist.defaults())
+  config._define(mnist.Config, values, config.by_flag(mnist.DEFAULTS, mnist.VALUES))
   values(['program', *arguments])
   return config._parsed(mnist.Config, values)
 
@@ -54,7 +54,7 @@ def test_a_flag_is_a_field(argument, expected):
 )
 def test_help_says_the_default(name, text):
   values = flags.FlagValues()
-  config._define(mnist.Config, values, mnist.defaults())
+  config._define(mnist.Config, values, config.by_flag(mnist.DEFAULTS, mnist.VALUES))
   assert values[name].help.endswith(text)
 
 

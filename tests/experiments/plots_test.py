@@ -13,7 +13,7 @@ from fabricated import header, train_rows, write_lines, write_predictions, write
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from experiments import plots
+from experiments import curves, plots
 from experiments.errors import InputError
 
 ARMS = ('baseline', 'dropout', 'label_smoothing', 'confidence_penalty', 'a', 'b')
@@ -59,7 +59,7 @@ def test_the_histogram_has_a_panel_for_each_arm_in_order(runs):
 def test_curves_are_means_over_seeds_within_their_range(tmp_path):
   rows = [*train_rows(0, {10: 1.0, 20: 4.0}), *train_rows(1, {10: 3.0, 20: 2.0, 30: 9})]
   write_lines(tmp_path, [header('baseline', [0, 1]), *rows])
-  (axis,) = plots.gradient_norms([tmp_path]).axes
+  (axis,) = curves.gradient_norms([tmp_path]).axes
   (line,), (band,) = axis.lines, axis.collections
   np.testing.assert_allclose(line.get_xydata(), [[10, 2], [20, 3]])
   corners = {(x, y) for x, y in band.get_paths()[0].vertices.tolist()}
@@ -69,7 +69,7 @@ def test_curves_are_means_over_seeds_within_their_range(tmp_path):
 def test_a_long_record_is_averaged(tmp_path):
   norms = {step: float(step % 2 + 1) for step in range(1, 1201)}
   write_lines(tmp_path, [header('baseline', [0]), *train_rows(0, norms)])
-  (axis,) = plots.gradient_norms([tmp_path]).axes
+  (axis,) = curves.gradient_norms([tmp_path]).axes
   steps, means = axis.lines[0].get_data()
   assert len(steps) == 120
   assert steps[0] == np.mean(range(1, 11))
@@ -79,7 +79,7 @@ def test_a_long_record_is_averaged(tmp_path):
 def test_values_of_a_grid_have_their_own_curves(tmp_path):
   rows = [row for w in (0.1, 2.0) for row in train_rows(0, {1: w, 2: w}, weight=w)]
   write_lines(tmp_path, [header('confidence_penalty', [0]), *rows])
-  (axis,) = plots.gradient_norms([tmp_path]).axes
+  (axis,) = curves.gradient_norms([tmp_path]).axes
   assert [text.get_text() for text in axis.texts] == [
     'confidence_penalty (weight 0.1)',
     'confidence_penalty (weight 2)',
@@ -95,7 +95,7 @@ def test_names_of_curves_do_not_overlap_and_tell_runs_apart(tmp_path):
         *train_rows(0, {1: 1.0, 2: 1 + index / 100}),
       ]
       write_lines(tmp_path / name / f'arm {index}', lines)
-  figure = plots.gradient_norms([tmp_path])
+  figure = curves.gradient_norms([tmp_path])
   renderer = drawn(figure).get_renderer()
   texts = figure.axes[0].texts
   assert {str(tmp_path / 'x' / 'arm 0'), str(tmp_path / 'y' / 'arm 0')} <= {
@@ -113,7 +113,7 @@ def test_names_of_curves_do_not_overlap_and_tell_runs_apart(tmp_path):
   heights=st.lists(st.floats(0, 1), min_size=1, max_size=8), gap=st.floats(0.01, 0.1)
 )
 def test_heights_are_spread_in_order_within_the_axes(heights, gap):
-  places = plots._spread(heights, gap)
+  places = curves._spread(heights, gap)
   order = np.argsort(heights, kind='stable')
   assert (np.diff(np.array(places)[order]) >= gap - 1e-9).all()
   assert min(places) >= -1e-9
@@ -147,7 +147,7 @@ def test_files_are_small_and_the_same_every_time(runs, tmp_path):
   table = [('t', ['arm', 'error'], [[arm, '1.00'] for arm in ARMS])]
   for draw, name in (
     (lambda path: plots.confidence_histogram([runs], path), 'confidence.png'),
-    (lambda path: plots.gradient_norms([runs], path), 'gradient_norm.png'),
+    (lambda path: curves.gradient_norms([runs], path), 'gradient_norm.png'),
     (lambda path: plots.table_image(table, path), 'table.png'),
   ):
     draw(tmp_path / name)
@@ -162,7 +162,7 @@ def test_files_are_small_and_the_same_every_time(runs, tmp_path):
 def test_no_state_is_left_behind(runs):
   before = dict(matplotlib.rcParams)
   plots.confidence_histogram([runs])
-  plots.gradient_norms([runs])
+  curves.gradient_norms([runs])
   assert dict(matplotlib.rcParams) == before
   assert not matplotlib._pylab_helpers.Gcf.figs
 
@@ -199,11 +199,11 @@ def test_a_record_without_gradient_norms(tmp_path):
   write_lines(tmp_path, [header('baseline', [0, 1]), *train_rows(0, {1: math.pi})])
   write_lines(tmp_path / 'empty', [header('baseline', [0])])
   with pytest.raises(InputError, match='no run has a gradient norm'):
-    plots.gradient_norms([tmp_path / 'empty'])
-  (axis,) = plots.gradient_norms([tmp_path]).axes  # the other run has one
+    curves.gradient_norms([tmp_path / 'empty'])
+  (axis,) = curves.gradient_norms([tmp_path]).axes  # the other run has one
   assert len(axis.lines) == 1
 
 
 def test_a_picture_that_cannot_be_written(runs, tmp_path):
   with pytest.raises(InputError, match='cannot write .*missing'):
-    plots.gradient_norms([runs], tmp_path / 'missing' / 'plot.png')
+    curves.gradient_norms([runs], tmp_path / 'missing' / 'plot.png')

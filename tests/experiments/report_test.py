@@ -26,9 +26,9 @@ def test_numbers_by_hand(tmp_path):
   write_run(tmp_path, 'label_smoothing', SMOOTHED)
   lines = lines_of(tmp_path)
   base, smoothed = lines['baseline'], lines['label_smoothing']
-  assert base.error == 5
+  assert base.mean == 5
   assert base.standard_error == pytest.approx(1 / math.sqrt(3))
-  assert (base.nll, base.ece, base.entropy) == pytest.approx((0.5, 0.1, 0.3))
+  assert base.means == pytest.approx({'nll': 0.5, 'ece': 0.1, 'entropy': 0.3})
   assert (base.difference, base.interval, base.verdict) == (None, None, '')
   # Differences -1, -0.5, -2: mean -7/6, variance 7/12; t(0.975, 2) = 4.302653.
   assert smoothed.difference == pytest.approx(-7 / 6)
@@ -108,7 +108,7 @@ def test_a_shift_of_all_errors_leaves_the_differences(tmp_path):
     write_run(tmp_path / name, 'baseline', {s: e + shift for s, e in BASELINE.items()})
     write_run(tmp_path / name, 'dropout', {s: e + shift for s, e in SMOOTHED.items()})
   x, y = (lines_of(tmp_path / name)['dropout'] for name in 'xy')
-  assert y.error == pytest.approx(x.error + 2.5)
+  assert y.mean == pytest.approx(x.mean + 2.5)
   assert y.standard_error == pytest.approx(x.standard_error)
   assert (y.difference, *y.interval) == pytest.approx((x.difference, *x.interval))
 
@@ -170,7 +170,7 @@ def test_the_same_arm_twice_makes_two_tables(tmp_path):
   assert [line.table for line in lines] == [
     f'mnist on digits, {tmp_path / name}' for name in ('long', 'long', 'short', 'short')
   ]
-  assert [line.error for line in lines] == pytest.approx([4, 23 / 6, 5, 23 / 6])
+  assert [line.mean for line in lines] == pytest.approx([4, 23 / 6, 5, 23 / 6])
 
 
 def test_two_baselines_in_one_directory_are_an_error(tmp_path):
@@ -281,8 +281,8 @@ def test_a_metric_that_is_missing_is_a_dash(tmp_path):
   rows = [final_row(0, 1.0), {**final_row(1, 1.0), 'ece': None}]
   write_lines(tmp_path, [header('baseline', [0, 1]), *rows])
   line = lines_of(tmp_path)['baseline']
-  assert line.ece is None
-  assert line.nll == pytest.approx(0.1)
+  assert line.means['ece'] is None
+  assert line.means['nll'] == pytest.approx(0.1)
 
 
 # Bad records

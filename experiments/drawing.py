@@ -1,0 +1,46 @@
+"""What all pictures share: colours, axes, and the file they become."""
+
+import io
+import pathlib
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments import records
+from experiments.runs import Path, Run
+
+# Told apart by the colour-blind too (Okabe and Ito 2008); the baseline is grey.
+COLORS = (
+  '#666666',
+  '#0072B2',
+  '#D55E00',
+  '#009E73',
+  '#CC79A7',
+  '#56B4E9',
+  '#E69F00',
+  '#000000',
+)
+_DPI = 120
+
+
+def names(runs: Sequence[Run]) -> list[str]:
+  """The arms, or the directories where arms alone would not tell runs apart."""
+  unique = len({run.arm for run in runs}) == len(runs)
+  return [run.arm if unique else str(run.path) for run in runs]
+
+
+def tidy(axis: Axes) -> None:
+  axis.spines[['top', 'right']].set_visible(False)
+  axis.grid(axis='y', color='#dddddd', linewidth=0.6)
+  axis.set_axisbelow(True)
+  axis.tick_params(labelsize=9)
+
+
+def saved(figure: Figure, path: Path | None) -> Figure:
+  if path is not None:
+    buffer = io.BytesIO()
+    # Without the version of matplotlib: equal runs give equal files.
+    figure.savefig(buffer, format='png', dpi=_DPI, metadata={'Software': None})
+    records.write_whole(pathlib.Path(path), buffer.getvalue())
+  return figure

@@ -1,0 +1,78 @@
+"""What tables compare, and how they show it."""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """Another mean of a table: its heading, and digits behind the point."""
+
+  heading: str
+  digits: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+  """A number of the final rows; less is better.
+
+  Attributes:
+    name: in the rows.
+    heading: in the table.
+    unit: behind a number in running text.
+    columns: of what else the table shows, by name in the rows.
+    how_to_read: stands below the table.
+  """
+
+  name: str
+  heading: str
+  unit: str
+  columns: Mapping[str, Column]
+  how_to_read: str
+
+
+ERROR = Measure(
+  name='error',
+  heading='error %',
+  unit=' %',
+  columns={'nll': Column('nll'), 'ece': Column('ece'), 'entropy': Column('entropy')},
+  how_to_read="""\
+How to read this. Error is the mean over the seeds ± its standard error. The
+difference to the baseline is taken seed by seed, so that what the seed decides
+(first weights, order, draw of the data) cancels; in brackets stands its 95 %
+t-interval. Differences are computed before rounding, so that the last digit may
+differ from that of the rounded errors. "Better" and "worse" mean that the interval
+leaves out 0, "undecided" that it does not, or that all differences are equal. The
+intervals cover the seeds, not the choice of the test set, and are not corrected for
+the number of arms. nll and entropy (nats) and ece are of the plain predictions,
+without the regularizer. Label smoothing and a large weight of the confidence penalty
+keep probabilities away from 0 and 1: the model becomes under-confident by
+construction, which usually raises nll and ece even where the error falls.""",
+)
+
+PERPLEXITY = Measure(
+  name='perplexity',
+  heading='perplexity',
+  unit='',
+  columns={
+    'validation_perplexity': Column('valid', 2),
+    'last_validation_perplexity': Column('valid, end', 2),
+    'train_perplexity': Column('train', 2),
+    'entropy': Column('entropy'),
+    'step': Column('step', 0),
+  },
+  how_to_read="""\
+How to read this. Perplexities are exp of the mean negative log-likelihood of a token,
+without the regularizer. The first is that of the test text at the epoch whose
+validation perplexity is least, mean over the seeds ± its standard error. The difference
+to the baseline is taken seed by seed, so that what the seed decides (first weights,
+dropout) cancels; in brackets stands its 95 % t-interval. Differences are computed
+before rounding. "Better" and "worse" mean that the interval leaves out 0, "undecided"
+that it does not, or that all differences are equal. The intervals cover the seeds, not
+the choice of the text, and are not corrected for the number of arms. Valid is that
+least perplexity, "valid, end" the one after the last step: what lies between is
+over-fitting. Train is the mean over the training row that ends at the step shown, with
+dropout and while the weights change. Entropy (nats) is that of the predictions.""",
+)
+
+MEASURES = {measure.name: measure for measure in (ERROR, PERPLEXITY)}

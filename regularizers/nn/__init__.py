@@ -1,0 +1,28 @@
+"""Recurrent layers with batch normalisation over sequences, for flax nnx.
+
+The one part of the library that needs flax, hence imported by name:
+
+  >>> import jax.numpy as jnp
+  >>> from flax import nnx
+  >>> from regularizers import nn
+  >>> lstm = nn.LSTM(8, 16, num_layers=2, rngs=nnx.Rngs(0))
+  >>> outputs, carry = lstm(jnp.ones((4, 5, 8)), lengths=jnp.array([5, 3, 1, 0]))
+  >>> outputs.shape
+  (4, 5, 16)
+"""
+
+from regularizers.nn.batch_norm import BatchNorm as BatchNorm
+from regularizers.nn.batch_norm import SequenceBatchNorm as SequenceBatchNorm
+from regularizers.nn.frames import check_finite as check_finite
+from regularizers.nn.recurrent import GRU as GRU
+from regularizers.nn.recurrent import LSTM as LSTM
+from regularizers.nn.recurrent import SimpleRNN as SimpleRNN
+
+__all__ = [
+  'GRU',
+  'LSTM',
+  'BatchNorm',
+  'SequenceBatchNorm',
+  'SimpleRNN',
+  'check_finite',
+]
