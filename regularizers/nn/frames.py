@@ -63,8 +63,9 @@ def _as_lengths(shape: tuple[int, ...], given: Any) -> jax.Array:
     raise TypeError(f'lengths: expected integers, got {lengths.dtype}')
   if lengths.shape != shape[:1]:
     raise ValueError(f'lengths: expected [{shape[0]}], got {list(lengths.shape)}')
-  if not isinstance(lengths, jax.core.Tracer) and lengths.size:
-    values = np.asarray(lengths)  # what jnp computes inside of `jax.jit` is traced
+  # As given: inside of `jax.jit` whatever jnp makes of it is traced.
+  if not isinstance(given, jax.core.Tracer) and lengths.size:
+    values = np.asarray(given)
     low, high = values.min(), values.max()
     if low < 0 or high > shape[1]:
       raise ValueError(

@@ -37,7 +37,7 @@ def everything(model: Any) -> Any:
     ends = [state.swapaxes(0, 1) for state in jax.tree.leaves(carry)]
     return models.weighted([outputs[:, :4], ends]), (outputs, ends, new)
 
-  compiled = models.jit(value)
+  compiled = jax.jit(value)
   return lambda x, lengths: compiled(params, jnp.asarray(x), jnp.asarray(lengths))
 
 
@@ -100,8 +100,8 @@ def test_frames_may_be_missing_anywhere():
   with jax.enable_x64(True):
     model = models.make('GRU', bidirectional=True, batch_norm=models.SEQUENCE)
     run, params, stats = models.pure(model)
-    (outputs, carry), new = models.jit(run)(params, stats, x, mask=jnp.asarray(mask))
-    (wanted, end), wanted_new = models.jit(run)(params, stats, dense)
+    (outputs, carry), new = jax.jit(run)(params, stats, x, mask=jnp.asarray(mask))
+    (wanted, end), wanted_new = jax.jit(run)(params, stats, dense)
   np.testing.assert_allclose(outputs[mask], wanted.reshape(6, -1), rtol=1e-12)
   models.close((carry, new), (end, wanted_new))
 
@@ -141,7 +141,7 @@ def test_derivatives_by_finite_differences(name: str, reverse: bool):
       gradient, second = jax.jvp(jax.grad(loss), (flat,), (direction,))
       return loss(flat), gradient, along, second
 
-    at = models.jit(all_orders)
+    at = jax.jit(all_orders)
     step = 1e-5 * direction
     (up, up_gradient, *_), (down, down_gradient, *_) = at(flat + step), at(flat - step)
     _, gradient, along, second = at(flat)
@@ -193,7 +193,7 @@ def test_transformations(norm: str):
   run, params, stats = models.pure(make())
   _, other, _ = models.pure(make(seed=1))
 
-  @models.jit
+  @jax.jit
   def plain(params: Any, x: jax.Array) -> Any:
     def value(params: Any) -> Any:
       out, new = run(params, stats, x, lengths=lengths)
@@ -216,7 +216,7 @@ def test_transformations(norm: str):
     zeros = jax.tree.map(lambda a: a[:, :, :], make().initial_carry(models.BATCH))
     return jax.lax.scan(step, (stats, zeros), xs)
 
-  (scanned_stats, end), outputs = models.jit(
+  (scanned_stats, end), outputs = jax.jit(
     lambda p: over_batches(p, jax.checkpoint(carried))
   )(params)
   state, now = None, stats

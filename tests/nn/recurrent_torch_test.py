@@ -105,7 +105,7 @@ def test_layers_and_gradients(cell: str):
       out, _ = run(params, stats, x, carry, lengths=jnp.asarray(lengths))
       return models.weighted(out), out
 
-    (_, got), grads = models.jit(value)(params, jnp.asarray(x), carry)
+    (_, got), grads = jax.jit(value)(params, jnp.asarray(x), carry)
   layer, x_torch = twin(model, cell, models.INPUTS), tensor(x)
   start = [tensor(array) for array in as_list(carry)]
   first = tuple(start) if cell == 'LSTM' else start[0]
@@ -153,7 +153,7 @@ def test_normalised_inputs(mode: str, placement: str):
       out, new = run(params, stats, x, lengths=jnp.asarray(LENGTHS))
       return models.weighted(out), out
 
-    (_, got), (by_params, by_x) = models.jit(value)(params, jnp.asarray(x))
+    (_, got), (by_params, by_x) = jax.jit(value)(params, jnp.asarray(x))
   part = model.directions[0]
   x_torch, kernel = tensor(x), tensor(part.input_kernel[...])
   gamma = tensor(part.norm.scale[...])
@@ -229,7 +229,7 @@ def test_normalised_recursion(placement: str):
       out, _ = run(params, stats, x, lengths=jnp.asarray(LENGTHS))
       return models.weighted(out), out
 
-    (_, got), (by_params, by_x) = models.jit(value)(params, jnp.asarray(x))
+    (_, got), (by_params, by_x) = jax.jit(value)(params, jnp.asarray(x))
   part = model.directions[0]
   bias = part.norm.bias if placement == 'pre_activation' else part.bias
   arrays = (part.input_kernel, part.recurrent_kernel, part.norm.scale, bias)
