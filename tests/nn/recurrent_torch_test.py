@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from models import LENGTHS, TIME, UNITS
 
-from regularizers import nn
-
 torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 
 PAIRS = {'LSTM': 'LSTM', 'GRU': 'GRU', 'SimpleRNN': 'RNN'}
@@ -258,4 +256,3 @@ def test_dropout_lies_between_the_layers():
   layer.dropout = 1.0
   expected, _ = layer(tensor(models.features()))
   models.close(got, expected.detach().numpy())
-  assert isinstance(model, nn.LSTM)
