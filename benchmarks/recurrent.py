@@ -74,7 +74,7 @@ class Torch(torch.nn.Module):
     self.recurrent = torch.nn.LSTM(units, units, num_layers=2, batch_first=True)
     self.output = torch.nn.Linear(units, VOCABULARY)
 
-  def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+  def forward(self, tokens: torch.Tensor) -> Any:
     return self.output(self.recurrent(self.embedding(tokens))[0])
 
 
@@ -106,25 +106,25 @@ def text(unroll: int) -> tuple[np.ndarray, np.ndarray]:
 
 def jax_step(model: Any, loss: Any, unroll: int) -> Step:
   """A step that keeps its parameters to itself."""
-  graph, params, rest = nnx.split(model, nnx.Param, ...)
-  params = jax.tree.map(jnp.copy, params)
+  graph, state = nnx.split(model)
+  params = jax.tree.map(jnp.copy, state)
   optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.sgd(RATE))
 
   @functools.partial(jax.jit, donate_argnums=0)
   def step(params: Any, tokens: jax.Array, labels: jax.Array) -> Any:
     def value(params: Any) -> jax.Array:
-      merged = nnx.merge(graph, params, rest, copy=True)
+      merged = nnx.merge(graph, params, copy=True)
       return loss(merged, merged(tokens), labels)
 
     result, grads = jax.value_and_grad(value)(params)
     updates, _ = optimizer.update(grads, optimizer.init(params))
     return optax.apply_updates(params, updates), result
 
-  batch = tuple(map(jnp.asarray, text(unroll)))
+  tokens, labels = (jnp.asarray(words) for words in text(unroll))
 
   def run() -> float:
     nonlocal params
-    params, result = step(params, *batch)
+    params, result = step(params, tokens, labels)
     jax.block_until_ready(params)
     return float(result)
 
@@ -169,29 +169,37 @@ def check_equal() -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
       np.testing.assert_allclose(a, b, atol=1e-5 * float(np.abs(b).max()))
-  twin = Torch(units)
+  same_value, same_gradient = torch_twin(model, tokens, labels)
+  np.testing.assert_allclose(same_value, expected, rtol=1e-6)
+  gradient = wanted['recurrent']['directions'][0]['recurrent_kernel'][...]
+  tolerance = 1e-5 * float(np.abs(same_gradient).max())
+  np.testing.assert_allclose(gradient, same_gradient, atol=tolerance)
+
+
+def torch_twin(model: Any, tokens: jax.Array, labels: jax.Array) -> tuple[float, Any]:
+  """PyTorch's loss at our weights, and its gradient by the first layer's U."""
+  twin: Any = Torch(model.recurrent.in_features)
+  copies = [
+    (twin.embedding.weight, model.embedding.embedding[...]),
+    (twin.output.weight, model.output.kernel[...].T),
+    (twin.output.bias, model.output.bias[...]),
+  ]
+  for index, part in enumerate(model.recurrent.directions):
+    for name, array in (
+      ('weight_ih', part.input_kernel[...].T),
+      ('weight_hh', part.recurrent_kernel[...].T),
+      ('bias_ih', part.bias[...]),
+      ('bias_hh', jnp.zeros_like(part.bias[...])),
+    ):
+      copies.append((getattr(twin.recurrent, f'{name}_l{index}'), array))
   with torch.no_grad():
-    copies = [(twin.embedding.weight, model.embedding.embedding[...])]
-    copies += [(twin.output.weight, model.output.kernel[...].T)]
-    copies += [(twin.output.bias, model.output.bias[...])]
-    for index, part in enumerate(model.recurrent.directions):
-      for name, array in (
-        ('weight_ih', part.input_kernel[...].T),
-        ('weight_hh', part.recurrent_kernel[...].T),
-        ('bias_ih', part.bias[...]),
-        ('bias_hh', jnp.zeros_like(part.bias[...])),
-      ):
-        copies.append((getattr(twin.recurrent, f'{name}_l{index}'), array))
     for parameter, array in copies:
       parameter.copy_(torch.tensor(np.asarray(array)))
   logits = twin(torch.tensor(np.asarray(tokens)))
   flat = torch.tensor(np.asarray(labels)).reshape(-1).long()
   loss = torch.nn.functional.cross_entropy(logits.reshape(-1, VOCABULARY), flat)
   loss.backward()
-  np.testing.assert_allclose(loss.item(), expected, rtol=1e-6)
-  gradient = wanted['recurrent']['directions'][0]['recurrent_kernel'][...]
-  same = twin.recurrent.weight_hh_l0.grad.numpy().T
-  np.testing.assert_allclose(gradient, same, atol=1e-5 * float(np.abs(same).max()))
+  return loss.item(), twin.recurrent.weight_hh_l0.grad.numpy().T
 
 
 def candidates(units: int, unroll: int) -> dict[str, Step]:

@@ -63,8 +63,9 @@ def _as_lengths(shape: tuple[int, ...], given: Any) -> jax.Array:
     raise TypeError(f'lengths: expected integers, got {lengths.dtype}')
   if lengths.shape != shape[:1]:
     raise ValueError(f'lengths: expected [{shape[0]}], got {list(lengths.shape)}')
-  if not isinstance(lengths, jax.core.Tracer) and lengths.size:
-    values = np.asarray(lengths)  # what jnp computes inside of `jax.jit` is traced
+  # As given: inside of `jax.jit` whatever jnp makes of it is traced.
+  if _is_here(given) and lengths.size:
+    values = np.asarray(given)
     low, high = values.min(), values.max()
     if low < 0 or high > shape[1]:
       raise ValueError(
@@ -72,6 +73,13 @@ def _as_lengths(shape: tuple[int, ...], given: Any) -> jax.Array:
         f'got {low} to {high}'
       )
   return lengths
+
+
+def _is_here(array: Any) -> bool:
+  """Whether there are numbers to look at: not traced, nor on another host."""
+  return not isinstance(array, jax.core.Tracer) and getattr(
+    array, 'is_fully_addressable', True
+  )
 
 
 def check_finite(features: Any, lengths: Any = None, mask: Any = None) -> None:
@@ -96,7 +104,7 @@ def check_finite(features: Any, lengths: Any = None, mask: Any = None) -> None:
   """
   features = as_features(features, np.shape(features)[-1] if np.ndim(features) else 0)
   valid = as_mask(features.shape[:2], lengths, mask)
-  if any(isinstance(array, jax.core.Tracer) for array in (features, valid)):
+  if not (_is_here(features) and _is_here(valid)):
     return
   values = np.asarray(features)
   good = np.isfinite(values).all(-1)

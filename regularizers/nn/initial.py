@@ -52,7 +52,7 @@ def symmetric(scale: float) -> Initializer:
   """Uniform in [−scale, scale]."""
   check_number('init_scale', scale, above=True)
 
-  def init(key: Any, shape: Any, dtype: Any = jnp.float32, **_: Any) -> jax.Array:
+  def init(key: Any, shape: Any, dtype: Any) -> jax.Array:
     return jax.random.uniform(key, shape, dtype, -scale, scale)
 
   return init

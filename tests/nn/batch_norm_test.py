@@ -157,7 +157,7 @@ def test_evaluation_folds_into_plain_weights(cell: str, placement: str):
     fold.bias[...] = bias + beta + shift
     x, lengths = jnp.asarray(models.features()), jnp.asarray(LENGTHS)
     run, params, stats = models.pure(model)
-    by_norm, _ = models.jit(run)(params, stats, x, lengths=lengths)
+    by_norm, _ = jax.jit(run)(params, stats, x, lengths=lengths)
     run, params, stats = models.pure(plain)
-    by_fold, _ = models.jit(run)(params, stats, x, lengths=lengths)
+    by_fold, _ = jax.jit(run)(params, stats, x, lengths=lengths)
   models.close(by_norm, by_fold)

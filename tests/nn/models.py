@@ -1,6 +1,5 @@
 """Models and batches that the tests of recurrent layers share."""
 
-import functools
 from typing import Any
 
 import jax
@@ -21,16 +20,6 @@ def placed(placement: Any, mode: Any = 'frame', **options: Any) -> Any:
   """Options with room for the tests' batches."""
   length = TIME if mode == 'frame' else None
   return nn.SequenceBatchNorm(mode, placement, max_length=length, **options)
-
-
-# Compiling is most of the time; nothing here is measured.
-jit = functools.partial(
-  jax.jit,
-  compiler_options={
-    'xla_backend_optimization_level': 0,
-    'xla_llvm_disable_expensive_passes': True,
-  },
-)
 
 
 def make(cell: str, seed: int = 0, **options: Any) -> Any:

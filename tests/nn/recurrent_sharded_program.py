@@ -28,7 +28,6 @@ ROWS = P('data')
 LENGTHS = np.array([6, 5, 0, 0, 1, 0, 6, 2, 3, 3, 6, 6, 4, 1, 2, 6])
 SETTINGS: dict[str, dict[str, Any]] = {
   'sequence': {'mode': 'sequence', 'placement': 'input_to_hidden'},
-  'frame': {'mode': 'frame', 'placement': 'layer_input'},
   'hidden': {'mode': 'frame', 'placement': 'hidden_to_hidden'},
 }
 
@@ -36,7 +35,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def problem(name: str, axis_name: str | None) -> tuple[Any, Any, Any]:
   """``value(params, stats, x, lengths)`` with outputs and statistics beside it."""
   options = models.placed(**SETTINGS[name], axis_name=axis_name)
-  model = models.make('LSTM', bidirectional=True, batch_norm=options)
+  model = models.make('LSTM', bidirectional=name == 'sequence', batch_norm=options)
   run, params, stats = models.pure(model)
 
   def value(params: Any, x: jax.Array, lengths: jax.Array) -> Any:

@@ -31,12 +31,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, np.ndarray
 
 
 @pytest.mark.parametrize('way', ['jit', 'map'])
-@pytest.mark.parametrize('name', ['sequence', 'frame', 'hidden'])
+@pytest.mark.parametrize('name', ['sequence', 'hidden'])
 def test_devices_change_nothing(name: str, way: str, results: Mapping[str, np.ndarray]):
   """Sharded arrays under jit, and shard_map: values, statistics and gradients."""
   assert results['devices'] == 8
   single = {key: a for key, a in results.items() if key.startswith(f'{name}/one/')}
-  assert len(single) > 10
+  assert len(single) > 8
   for key, expected in single.items():
     got = results[key.replace('/one/', f'/{way}/')]
     scale = np.abs(expected).max()

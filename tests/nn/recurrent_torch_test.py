@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from models import LENGTHS, TIME, UNITS
 
-from regularizers import nn
-
 torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 
 PAIRS = {'LSTM': 'LSTM', 'GRU': 'GRU', 'SimpleRNN': 'RNN'}
@@ -105,7 +103,7 @@ def test_layers_and_gradients(cell: str):
       out, _ = run(params, stats, x, carry, lengths=jnp.asarray(lengths))
       return models.weighted(out), out
 
-    (_, got), grads = models.jit(value)(params, jnp.asarray(x), carry)
+    (_, got), grads = jax.jit(value)(params, jnp.asarray(x), carry)
   layer, x_torch = twin(model, cell, models.INPUTS), tensor(x)
   start = [tensor(array) for array in as_list(carry)]
   first = tuple(start) if cell == 'LSTM' else start[0]
@@ -153,7 +151,7 @@ def test_normalised_inputs(mode: str, placement: str):
       out, new = run(params, stats, x, lengths=jnp.asarray(LENGTHS))
       return models.weighted(out), out
 
-    (_, got), (by_params, by_x) = models.jit(value)(params, jnp.asarray(x))
+    (_, got), (by_params, by_x) = jax.jit(value)(params, jnp.asarray(x))
   part = model.directions[0]
   x_torch, kernel = tensor(x), tensor(part.input_kernel[...])
   gamma = tensor(part.norm.scale[...])
@@ -229,7 +227,7 @@ def test_normalised_recursion(placement: str):
       out, _ = run(params, stats, x, lengths=jnp.asarray(LENGTHS))
       return models.weighted(out), out
 
-    (_, got), (by_params, by_x) = models.jit(value)(params, jnp.asarray(x))
+    (_, got), (by_params, by_x) = jax.jit(value)(params, jnp.asarray(x))
   part = model.directions[0]
   bias = part.norm.bias if placement == 'pre_activation' else part.bias
   arrays = (part.input_kernel, part.recurrent_kernel, part.norm.scale, bias)
@@ -258,4 +256,3 @@ def test_dropout_lies_between_the_layers():
   layer.dropout = 1.0
   expected, _ = layer(tensor(models.features()))
   models.close(got, expected.detach().numpy())
-  assert isinstance(model, nn.LSTM)
