@@ -106,14 +106,14 @@ def text(unroll: int) -> tuple[np.ndarray, np.ndarray]:
 
 def jax_step(model: Any, loss: Any, unroll: int) -> Step:
   """A step that keeps its parameters to itself."""
-  graph, state, rest = nnx.split(model, nnx.Param, ...)  # flax's cells hold keys
+  graph, state, *rest = nnx.split(model, nnx.Param, ...)  # flax's cells hold keys
   params = jax.tree.map(jnp.copy, state)
   optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.sgd(RATE))
 
   @functools.partial(jax.jit, donate_argnums=0)
   def step(params: Any, tokens: jax.Array, labels: jax.Array) -> Any:
     def value(params: Any) -> jax.Array:
-      merged = nnx.merge(graph, params, rest, copy=True)
+      merged = nnx.merge(graph, params, *rest, copy=True)
       return loss(merged, merged(tokens), labels)
 
     result, grads = jax.value_and_grad(value)(params)

@@ -22,7 +22,6 @@ from regularizers.categorical import Categorical as Categorical
 from regularizers.categorical import Distribution as Distribution
 from regularizers.categorical import bernoulli as bernoulli
 from regularizers.categorical import entropy as entropy
-from regularizers.categorical import kl_divergence as kl_divergence
 from regularizers.categorical import log_normalizer as log_normalizer
 from regularizers.categorical import log_prob as log_prob
 from regularizers.categorical import mean_log_prob as mean_log_prob
@@ -32,6 +31,7 @@ from regularizers.confidence import generalized_entropy as generalized_entropy
 from regularizers.confidence import reverse_kl as reverse_kl
 from regularizers.distillation import codistillation as codistillation
 from regularizers.distillation import distillation as distillation
+from regularizers.divergence import kl_divergence as kl_divergence
 from regularizers.linear import LinearCategorical as LinearCategorical
 from regularizers.linear_loss import linear_loss as linear_loss
 from regularizers.loss import Loss as Loss

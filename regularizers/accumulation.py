@@ -100,7 +100,9 @@ def accumulate_gradients(
   def loss_and_rest(params: Any, batch: Any) -> tuple[jax.Array, Any]:
     out = loss_fn(params, batch)
     (loss, count), aux = out if has_aux else (out, None)
-    return loss, (loss, jnp.asarray(count, loss.dtype), aux)
+    # Half precision has no integers above 256 or 2,048.
+    count = jnp.asarray(count, jnp.promote_types(loss.dtype, jnp.float32))
+    return loss, (loss, count, aux)
 
   def sums(batch: Any) -> Any:
     gradients, rest = jax.grad(loss_and_rest, has_aux=True)(params, batch)

@@ -79,7 +79,7 @@ class Packing:
   tree: Any
 
   def unpack(self, per_row: Any, shared: Any, index: jax.Array) -> Any:
-    """The tree of one chunk.
+    """The two trees of one chunk.
 
     Args:
       per_row: what `pack` gave, cut to the chunk.
@@ -93,6 +93,8 @@ class Packing:
     return jax.tree.unflatten(self.tree, leaves)
 
   def _leaf(self, kind: Any, per_row: Any, shared: Any, index: jax.Array) -> Any:
+    if isinstance(kind, _Static):
+      return kind.value
     if kind == 'rows':
       return per_row
     if kind == 'peers':
@@ -104,32 +106,51 @@ class Packing:
     return LinearCategorical.from_rows(kind, per_row, shared)
 
 
-def pack(rows: Rows, extra: dict[str, Any]) -> tuple[Packing, list[Any], list[Any]]:
+def pack(
+  rows: Rows, own: dict[str, Any], extra: dict[str, Any]
+) -> tuple[Packing, list[Any], list[Any]]:
   """Takes the arguments of a loss apart.
 
   Args:
     rows: the positions.
-    extra: keyword arguments of a loss.
+    own: arrays that have a row per position.
+    extra: keyword arguments of a loss, whose names are the user's.
 
   Returns:
     The packing, and for every leaf what has a row per position (first axis
     ``rows.count``) and what has not; None where there is nothing.
   """
   is_leaf = lambda x: isinstance(x, (Categorical, LinearCategorical))  # noqa: E731
-  paths, tree = jax.tree_util.tree_flatten_with_path(extra, is_leaf=is_leaf)
-  packed = [_pack_leaf(rows, path[0].key, leaf) for path, leaf in paths]
+  paths, tree = jax.tree_util.tree_flatten_with_path((own, extra), is_leaf=is_leaf)
+  packed = [
+    _pack_leaf(rows, path[1].key, leaf)
+    if path[0].idx
+    else ('rows', rows.flat(leaf), None)
+    for path, leaf in paths
+  ]
   kinds, per_row, shared = zip(*packed, strict=True) if packed else ((), (), ())
   return Packing(rows, tuple(kinds), tree), list(per_row), list(shared)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Static:
+  """An option, such as an axis, that is no array and stays none."""
+
+  value: Any
+
+
 def _pack_leaf(rows: Rows, name: str, leaf: Any) -> tuple[Any, Any, Any]:
+  # A step is a number that changes; to others a user's function may ask `if`.
+  if callable(leaf) or (isinstance(leaf, (int, str)) and name != 'step'):
+    return _Static(leaf), None, None
   if isinstance(leaf, LinearCategorical) and leaf.shape == rows.shape:
     return leaf.to_rows()
   if isinstance(leaf, Categorical):
     leaf = leaf.log_probs()
   if name == 'key':
     return 'key', None, leaf
-  if rows.lies_in(leaf, 0):
+  # Of a single position, which has no axes, a number is no row.
+  if rows.lies_in(leaf, 0) and jnp.ndim(leaf):
     return 'rows', rows.flat(leaf), None
   # A stack of peers has its axis in front of the positions'.
   if name == 'teacher' and rows.lies_in(leaf, 1):

@@ -9,7 +9,8 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from regularizers.base import AddPenalty, add_penalty
-from regularizers.categorical import Distribution, class_sum, relative_entropy
+from regularizers.categorical import Distribution, class_sum
+from regularizers.divergence import relative_entropy
 from regularizers.values import (
   ScalarOrSchedule,
   Value,

@@ -8,14 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.base import AddPenalty, add_penalty
-from regularizers.categorical import (
-  Categorical,
-  Distribution,
-  class_array,
-  relative,
-  relative_entropy,
-)
+from regularizers.categorical import Categorical, Distribution, class_array
 from regularizers.checks import aligned, as_float
+from regularizers.divergence import relative, relative_entropy
 from regularizers.kernels.dense import times
 from regularizers.linear import LinearCategorical
 from regularizers.values import ScalarOrSchedule, Value, check_number, show, value_at
@@ -115,7 +110,8 @@ def _peer(teacher: Any, p: Distribution, temperature: Any) -> Any:
   teacher = jax.lax.stop_gradient(teacher)
   if isinstance(teacher, LinearCategorical):
     _check_shape((*teacher.shape, teacher.num_classes), (*p.shape, p.num_classes))
-    return teacher.tempered(temperature)
+    masked = teacher.masked(_both(getattr(p, 'where', None), teacher.where))
+    return masked.tempered(temperature)
   where = getattr(p, 'where', None)
   if isinstance(teacher, Categorical):
     where = _both(where, teacher.where)

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 from regularizers.categorical import Categorical, allowed_prior, num_allowed
 from regularizers.checks import (
   aligned,
-  as_array,
   as_where,
   check_labels,
 )
 from regularizers.kernels import dense, tiles
 from regularizers.kernels.affine import AffineLogits, finish
 from regularizers.kernels.tiles import Tile, Tiling
-from regularizers.values import check_number
+from regularizers.linear_checks import check_chunk_size, check_linear
 
 
 @jax.tree_util.register_pytree_node_class
@@ -286,6 +285,14 @@ class LinearCategorical:
     new._fill(self.where, inputs, self._shape, self._logits)
     return new
 
+  def masked(self, where: jax.Array | None) -> 'LinearCategorical':
+    """The same with another mask of classes."""
+    if where is self.where:
+      return self
+    new = object.__new__(LinearCategorical)
+    new._fill(where, self._inputs, self._shape, self._logits)
+    return new
+
   def sum(self, phi: Callable[..., jax.Array], *class_arrays: Any) -> jax.Array:
     """Σ_k phi(log p_k, a_k, b_k, …): what any penalty can be written with.
 
@@ -312,11 +319,16 @@ class LinearCategorical:
         return total + phi(*arguments).sum(-1)
       # Classes that do not count get harmless arguments, against NaN in gradients.
       mask = jnp.broadcast_to(functools.reduce(jnp.logical_and, kept), z.shape)
-      safe = [jnp.where(mask, argument, 0.0) for argument in arguments]
+      safe = [jnp.where(mask, a, jnp.zeros((), a.dtype)) for a in arguments]
       return total + jnp.where(mask, phi(*safe), 0.0).sum(-1)
 
     dtype = self._inputs['hidden'].dtype
-    like = jax.eval_shape(phi, *(jnp.zeros((), dtype) for _ in range(1 + len(getters))))
+    parts = jax.eval_shape(
+      lambda: [get(tiling.tile(jnp.asarray(0))) for get in getters]
+    )
+    like = jax.eval_shape(
+      phi, *(jnp.zeros((), d) for d in (dtype, *(p.dtype for p in parts)))
+    )
     zeros = jnp.zeros(self._statistics[0].shape, jnp.promote_types(dtype, like.dtype))
     return self._out(tiling.lean_fold(body, zeros))
 
@@ -352,37 +364,3 @@ class LinearCategorical:
 
   def _out(self, rows: jax.Array) -> jax.Array:
     return rows.reshape(self._shape)
-
-
-def check_linear(
-  hidden: Any, kernel: Any, bias: Any, softcap: Any
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-  """Hidden states, kernel and bias as arrays, or an error about their shapes."""
-  hidden, kernel = as_array('hidden', hidden), as_array('kernel', kernel)
-  bias = None if bias is None else as_array('bias', bias)
-  for name, array in (('hidden', hidden), ('kernel', kernel), ('bias', bias)):
-    if array is not None and not jnp.issubdtype(array.dtype, jnp.floating):
-      raise TypeError(f'{name}: expected a floating type, got {array.dtype}')
-  if hidden.ndim == 0:
-    raise ValueError('hidden: expected shape [..., D], got []')
-  if kernel.ndim != 2 or kernel.shape[0] != hidden.shape[-1] or kernel.shape[1] == 0:
-    raise ValueError(
-      f'kernel: expected [{hidden.shape[-1]}, V] for hidden {list(hidden.shape)}, '
-      f'got {list(kernel.shape)}'
-    )
-  if bias is not None and bias.shape != kernel.shape[1:]:
-    raise ValueError(
-      f'bias: expected [{kernel.shape[1]}] for kernel {list(kernel.shape)}, '
-      f'got {list(bias.shape)}'
-    )
-  check_number('softcap', softcap, above=True, optional=True)
-  return hidden, kernel, bias
-
-
-def check_chunk_size(chunk_size: Any) -> Any:
-  """The size itself, None if none is given; an error unless it is an integer > 0."""
-  if chunk_size is None:
-    return None
-  if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 1:
-    raise ValueError(f'chunk_size: expected an integer > 0, got {chunk_size!r}')
-  return chunk_size

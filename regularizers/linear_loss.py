@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import CustomVJPPrimal
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
 from regularizers.base import as_loss
 from regularizers.categorical import Categorical
@@ -17,7 +17,7 @@ from regularizers.chunks import Packing, Rows, pack
 from regularizers.collectives import equally_varying, fold
 from regularizers.kernels import tiles
 from regularizers.kernels.affine import soft_cap
-from regularizers.linear import check_chunk_size, check_linear
+from regularizers.linear_checks import check_chunk_size, check_linear
 from regularizers.loss import Loss, check_keywords
 from regularizers.reductions import fit, masked_sum
 
@@ -47,6 +47,9 @@ def linear_loss(
   while its logits are at hand: 6·rows·D·V floating-point operations, and no more
   memory than a few chunks of logits beside one float32 gradient of the kernel.
   `LinearCategorical` gives a loss per position and forward-mode derivatives, for 8.
+  Chunks of arrays that `jax.jit` has split over devices are gathered: split positions
+  inside `jax.shard_map` instead, with ``normalizer=psum(mask.sum(), axis)``, and
+  classes with `ShardedCategorical`.
 
   Args:
     loss: any loss of this package, or ``(logits, labels, …) -> [...]`` such as
@@ -65,7 +68,9 @@ def linear_loss(
     **extra: what the loss takes (``step``, ``teacher``, …). Arrays whose leading
       axes are those of the labels are cut into chunks, a stack of teachers
       ``[peers, ..., V]`` too; all else is handed to every chunk as it is. A ``key``
-      is folded with the number of the chunk.
+      is folded with the number of the chunk; strings, functions, booleans and
+      integers (but a ``step``) stay what they are. The loss must not close over
+      traced arrays: give them to it as weights or here.
 
   Returns:
     A float32 (or wider) scalar, or with metrics ``(scalar, {'nll': (sum, count),
@@ -93,7 +98,9 @@ def linear_loss(
   step, *operands, count = _prepare(
     as_loss(loss),
     (hidden, kernel, bias, softcap),
-    {'labels': labels, 'mask': mask, 'where': where, **extra},
+    labels,
+    (mask, where),
+    extra,
     normalizer,
     chunk_size,
   )
@@ -104,26 +111,31 @@ def linear_loss(
 
 
 def _prepare(
-  loss: Loss, affine: Any, given: dict[str, Any], normalizer: Any, chunk_size: Any
+  loss: Loss,
+  affine: Any,
+  labels: Any,
+  masks: tuple[Any, Any],
+  extra: dict[str, Any],
+  normalizer: Any,
+  chunk_size: Any,
 ) -> Any:
   """The static part, the arguments of `_total`, and the sum of the mask."""
   hidden, kernel, bias = check_linear(*affine)
-  labels, mask, where, *_ = given.values()
-  extra = dict(list(given.items())[3:])
   check_keywords(loss, extra)
   shape, num_classes = hidden.shape[:-1], kernel.shape[1]
   dtype = jnp.result_type(hidden.dtype, kernel.dtype)
   labels = check_labels(labels, shape, num_classes)
-  weights, normalizer = _weights(mask, normalizer, shape, dtype)
-  arguments = {'labels': labels, 'weights': weights, **extra}
-  if where is not None:
-    where = as_where(where, (*shape, num_classes))
-    # One mask for all rows stays one.
-    alike = where.size == where.shape[-1]
-    arguments['where'] = where.reshape(1, -1) if alike else where
+  weights, normalizer = _weights(masks[0], normalizer, shape, dtype)
+  own = {'labels': labels, 'weights': weights}
+  where = None if masks[1] is None else as_where(masks[1], (*shape, num_classes))
+  if where is not None and where.size > where.shape[-1]:
+    own['where'] = jnp.broadcast_to(where, (*shape, num_classes))
+    where = None
   rows = _rows(shape, kernel.shape, check_chunk_size(chunk_size))
-  packing, per_row, shared = pack(rows, arguments)
+  packing, per_row, shared = pack(rows, own, extra)
   rest = {'softcap': affine[3], 'normalizer': normalizer, 'loss': loss}
+  # One mask of classes for all rows stays one.
+  rest['where'] = None if where is None else where.reshape(1, -1)
   leaves, tree = jax.tree.flatten({**rest, 'given': shared})
   rows_leaves, rows_tree = jax.tree.flatten(per_row)
   linear = hidden.reshape(rows.count, hidden.shape[-1]), kernel, bias
@@ -140,6 +152,8 @@ def _weights(
   if normalizer is None:
     total = weights.sum()
     return weights, jnp.where(total == 0, 1.0, total)
+  if jnp.ndim(normalizer):
+    raise ValueError(f'normalizer: expected a number, got {list(normalizer.shape)}')
   return weights, jnp.asarray(normalizer, ones.dtype)
 
 
@@ -179,12 +193,13 @@ class _Step:
     """The chunk's share of the mean, and its sums of nll and entropy."""
     per_row = jax.tree.unflatten(self.rows_tree, per_row)
     shared = jax.tree.unflatten(self.shared_tree, shared_leaves)
-    given = self.packing.unpack(per_row, shared['given'], index)
-    labels, weights = given.pop('labels'), given.pop('weights')
+    own, extra = self.packing.unpack(per_row, shared['given'], index)
+    labels, weights = own['labels'], own['weights']
     # A row that the chunk before had counts no more.
     weights = jnp.where(self.packing.rows.fresh(index), weights, 0.0)
-    p = Categorical(soft_cap(z, shared['softcap']), given.pop('where', None))
-    losses = shared['loss'].value(p, labels, **given)
+    where = own.get('where', shared['where'])
+    p = Categorical(soft_cap(z, shared['softcap']), where)
+    losses = shared['loss'].value(p, labels, **extra)
     if losses.shape != weights.shape:
       raise ValueError(
         f'loss: expected one value per position, {list(weights.shape)}, '
@@ -200,6 +215,8 @@ class _Step:
   def scan(self, body: Callable[[Any, jax.Array], Any], init: Any) -> Any:
     """Folds ``carry = body(carry, index)`` over the chunks."""
     count = self.packing.rows.num_chunks
+    if count == 0:
+      return init
     if count == 1:
       return body(init, jnp.asarray(0))
     return fold(body, init, jnp.arange(count))
@@ -283,6 +300,8 @@ def _backward(step: _Step, cotangents: Any, outer: Any) -> Any:
   """The gradients times the one number that comes from outside."""
   del step
   scale = outer[0]
+  if isinstance(scale, SymbolicZero):  # of the metrics alone
+    return jax.tree.map(jnp.zeros_like, cotangents)
   return jax.tree.map(lambda g: (g * scale).astype(g.dtype), cotangents)
 
 

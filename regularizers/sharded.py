@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from regularizers.categorical import Categorical, Distribution
+from regularizers.categorical import Categorical, Distribution, class_array
 from regularizers.checks import (
   aligned,
   as_float,
@@ -319,7 +319,7 @@ class ShardedCategorical:
     def shifted(log_p: jax.Array, offset: jax.Array, *arrays: jax.Array) -> jax.Array:
       return phi(shifted_log_p(log_p, offset), *arrays)
 
-    arrays = [self.blocks.own(jnp.asarray(a), 'sum') for a in class_arrays]
+    arrays = [self.blocks.own(class_array(a), 'sum') for a in class_arrays]
     return self.blocks.total(
       self.local.sum(shifted, self._offset()[..., None], *arrays)
     )

@@ -22,8 +22,8 @@ MAX_FILE, MAX_FUNCTION = 400, 60
 LAYERS = (
   {'collectives'},
   {'checks', 'kernels', 'values', 'reductions'},
-  {'categorical'},
-  {'loss'},
+  {'categorical', 'linear_checks'},
+  {'divergence', 'loss'},
   {'plain'},
   {'base'},
   {'linear'},
