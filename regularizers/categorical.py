@@ -222,8 +222,6 @@ class Categorical:
 
   def tempered(self, temperature: Any) -> 'Categorical':
     """The distribution of ``logits / temperature``; its log-normaliser is shifted."""
-    if isinstance(temperature, (int, float)) and temperature == 1:
-      return self
     # Centred first: z/T of large logits would round away what tells them apart.
     return Categorical((self.logits - self._shift[..., None]) / temperature, self.where)
 

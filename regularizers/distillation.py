@@ -39,8 +39,7 @@ class Matching(Value):
     t = value_at(self.temperature, step, f'{self.name}: temperature')
 
     def divergence(p: Distribution, teacher: Any) -> jax.Array:
-      if not (isinstance(t, (int, float)) and t == 1):
-        p = p.tempered(t)
+      p = _at(t, p)
       return _DIVERGENCES[self.kind](p, Teacher.of(teacher, p, t))
 
     # What is kept for the backward pass is the arguments, not their softmax.
@@ -101,6 +100,12 @@ class Teacher:
     return p.sum(mixed, *self.peers, *arrays)
 
 
+def _at(temperature: Any, p: Any) -> Any:
+  """The distribution at a temperature; itself where that is 1 for certain."""
+  certain = isinstance(temperature, (int, float)) and temperature == 1
+  return p if certain else p.tempered(temperature)
+
+
 def _is_peer(teacher: Any) -> bool:
   return isinstance(teacher, Distribution) or jnp.ndim(teacher) > 0
 
@@ -111,7 +116,7 @@ def _peer(teacher: Any, p: Distribution, temperature: Any) -> Any:
   if isinstance(teacher, LinearCategorical):
     _check_shape((*teacher.shape, teacher.num_classes), (*p.shape, p.num_classes))
     masked = teacher.masked(_both(getattr(p, 'where', None), teacher.where))
-    return masked.tempered(temperature)
+    return _at(temperature, masked)
   where = getattr(p, 'where', None)
   if isinstance(teacher, Categorical):
     where = _both(where, teacher.where)
@@ -126,7 +131,7 @@ def _peer(teacher: Any, p: Distribution, temperature: Any) -> Any:
   stacked = teacher.shape[1:] == expected and teacher.shape[0] > 0
   if not stacked:
     _check_shape(teacher.shape, expected)
-  q = of_logits(teacher, where).tempered(temperature)
+  q = _at(temperature, of_logits(teacher, where))
   if stacked:
     return _log_mean(q.log_probs())
   return q if isinstance(p, Categorical) else q.log_probs()

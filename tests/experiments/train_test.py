@@ -167,7 +167,7 @@ def test_golden_step_of_mnist():
   config = mnist.of_arm(config, 'label_smoothing+confidence_penalty')
   chain = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.5))
   loss = stack([chain(reg.cross_entropy)])
-  job_task, optimizer = mnist.task(config, data), mnist.optimizer(config)
+  job_task, optimizer = mnist.task(config, data), mnist.optimizer(config, data)
   state = init_state(job_task, loss, optimizer, [0])
   rows = []
   for _, new in training(job_task, loss, optimizer, state, num_steps=3, log_every=1):
