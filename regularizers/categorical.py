@@ -1,7 +1,7 @@
 """The predicted distribution, as every loss and penalty of a chain sees it."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -249,15 +249,22 @@ class Categorical:
       log_p = scores - shift[..., None] - log_sum[..., None]
       if self.where is None:
         return phi(log_p, *arrays).sum(-1)
-      # Masked classes get harmless arguments, so that no NaN enters a gradient.
       where = jnp.broadcast_to(self.where, self.logits.shape)
-      safe = [jnp.where(where, a, jnp.zeros((), a.dtype)) for a in (log_p, *arrays)]
-      return jnp.where(where, phi(*safe), 0.0).sum(-1)
+      return where_allowed(where, phi, (log_p, *arrays)).sum(-1)
 
     lean: Callable[..., jax.Array] = jax.checkpoint(row_sum, prevent_cse=False)
     rank = self._scores.ndim
     arrays = [aligned(class_array(a), rank) for a in class_arrays]
     return lean(self._scores, self._shift, self._log_sum, *arrays)
+
+
+def where_allowed(
+  mask: jax.Array, phi: Callable[..., jax.Array], arguments: Sequence[jax.Array]
+) -> jax.Array:
+  """phi of the classes that count, 0 elsewhere in value and gradient."""
+  # The others get harmless arguments, so that no NaN enters a gradient.
+  safe = [jnp.where(mask, a, jnp.zeros((), a.dtype)) for a in arguments]
+  return jnp.where(mask, phi(*safe), 0.0)
 
 
 def class_array(array: Any) -> jax.Array:

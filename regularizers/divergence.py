@@ -31,14 +31,17 @@ def kl_divergence(p: Any, q: Any) -> jax.Array:
 
 
 def relative_entropy(p: Any, q: Any) -> jax.Array:
-  """KL(p‖q) of distributions or arrays of log-probabilities, not both arrays."""
+  """KL(p‖q).
+
+  Args:
+    p: a distribution; or log-probabilities ``[..., V]``, where q has dense logits.
+    q: a distribution, or log-probabilities ``[..., V]``.
+  """
   first, second = _side(p), _side(q)
   if first is not None and second is not None:
     rank = max(first[0].ndim, second[0].ndim)
     return dense_relative_entropy(_of_rank(first, rank), _of_rank(second, rank))
-  if isinstance(p, Distribution):
-    return p.sum(relative, q)
-  out: jax.Array = q.sum(lambda log_q, log_p: relative(log_p, log_q), p)
+  out: jax.Array = p.sum(relative, q)
   return out
 
 

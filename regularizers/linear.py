@@ -9,7 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from regularizers.categorical import Categorical, allowed_prior, num_allowed
+from regularizers.categorical import (
+  Categorical,
+  allowed_prior,
+  num_allowed,
+  where_allowed,
+)
 from regularizers.checks import (
   aligned,
   as_where,
@@ -280,17 +285,17 @@ class LinearCategorical:
     before = self._inputs['temperature']
     temperature = jnp.asarray(temperature, self._inputs['hidden'].dtype)
     after = temperature if before is None else before * temperature
-    new = object.__new__(LinearCategorical)
-    inputs = {**self._inputs, 'temperature': after}
-    new._fill(self.where, inputs, self._shape, self._logits)
-    return new
+    return self._with(self.where, {**self._inputs, 'temperature': after})
 
   def masked(self, where: jax.Array | None) -> 'LinearCategorical':
     """The same with another mask of classes."""
     if where is self.where:
       return self
+    return self._with(where, self._inputs)
+
+  def _with(self, where: Any, inputs: dict[str, Any]) -> 'LinearCategorical':
     new = object.__new__(LinearCategorical)
-    new._fill(where, self._inputs, self._shape, self._logits)
+    new._fill(where, inputs, self._shape, self._logits)
     return new
 
   def sum(self, phi: Callable[..., jax.Array], *class_arrays: Any) -> jax.Array:
@@ -317,10 +322,8 @@ class LinearCategorical:
       kept = [mask for mask in masks if mask is not None]
       if not kept:
         return total + phi(*arguments).sum(-1)
-      # Classes that do not count get harmless arguments, against NaN in gradients.
       mask = jnp.broadcast_to(functools.reduce(jnp.logical_and, kept), z.shape)
-      safe = [jnp.where(mask, a, jnp.zeros((), a.dtype)) for a in arguments]
-      return total + jnp.where(mask, phi(*safe), 0.0).sum(-1)
+      return total + where_allowed(mask, phi, arguments).sum(-1)
 
     dtype = self._inputs['hidden'].dtype
     parts = jax.eval_shape(

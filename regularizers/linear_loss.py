@@ -133,9 +133,9 @@ def _prepare(
     where = None
   rows = _rows(shape, kernel.shape, check_chunk_size(chunk_size))
   packing, per_row, shared = pack(rows, own, extra)
-  rest = {'softcap': affine[3], 'normalizer': normalizer, 'loss': loss}
   # One mask of classes for all rows stays one.
-  rest['where'] = None if where is None else where.reshape(1, -1)
+  alike = None if where is None else where.reshape(1, -1)
+  rest = {'softcap': affine[3], 'normalizer': normalizer, 'loss': loss, 'where': alike}
   leaves, tree = jax.tree.flatten({**rest, 'given': shared})
   rows_leaves, rows_tree = jax.tree.flatten(per_row)
   linear = hidden.reshape(rows.count, hidden.shape[-1]), kernel, bias

@@ -3,10 +3,10 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from regularizers import nn
+from regularizers.nn.initial import symmetric
 
 Carry = Any  # a pytree of [rows, ...]
 
@@ -18,6 +18,7 @@ class LanguageModel(nnx.Module):
   goes from one time step to the next.
 
   Example:
+    >>> import jax.numpy as jnp
     >>> model = LanguageModel(50, 8, 16, layers=2, rngs=nnx.Rngs(0))
     >>> tokens = jnp.zeros((4, 10), int)  # four streams, ten time steps
     >>> hidden, carry = model.hidden(tokens, model.carry(4), deterministic=True)
@@ -52,7 +53,7 @@ class LanguageModel(nnx.Module):
       rngs: key ``params``.
     """
     if init_scale:
-      table = kernel = bias = uniform(init_scale)
+      table = kernel = bias = symmetric(init_scale)
     else:
       table, kernel = nnx.initializers.normal(1.0), nnx.initializers.glorot_uniform()
       bias = nnx.initializers.zeros
@@ -105,15 +106,3 @@ class LanguageModel(nnx.Module):
     kernel, bias = self.output.kernel, self.output.bias
     assert bias is not None  # as the layer was made
     return kernel[...], bias[...]
-
-
-def uniform(scale: float) -> jax.nn.initializers.Initializer:
-  """Draws from [-scale, scale]."""
-
-  def init(
-    key: jax.Array, shape: Any, dtype: Any = None, out_sharding: Any = None
-  ) -> jax.Array:
-    del out_sharding
-    return jax.random.uniform(key, shape, dtype or jnp.float32, -scale, scale)
-
-  return init

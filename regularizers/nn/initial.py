@@ -52,7 +52,10 @@ def symmetric(scale: float) -> Initializer:
   """Uniform in [−scale, scale]."""
   check_number('init_scale', scale, above=True)
 
-  def init(key: Any, shape: Any, dtype: Any) -> jax.Array:
+  def init(
+    key: Any, shape: Any, dtype: Any = jnp.float32, out_sharding: Any = None
+  ) -> jax.Array:
+    del out_sharding  # which flax's layers hand to their initialisers
     return jax.random.uniform(key, shape, dtype, -scale, scale)
 
   return init

@@ -68,11 +68,12 @@ def full_batch(params, batch):
 def test_accumulated_gradient_is_the_full_batchs(parts):
   @jax.jit
   def gradients(params, batch):
-    micro = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+    micro = reg.microbatches(batch, parts)
     each = jax.vmap(jax.grad(full_batch), (None, 0))(params, micro)
     naive = jax.tree.map(lambda leaf: leaf.mean(0), each)
     full = jax.value_and_grad(full_batch)(params, batch)
-    return gradient_accumulation.accumulate(params, micro), full, naive
+    sum_and_count = gradient_accumulation.sum_and_count
+    return reg.accumulate_gradients(sum_and_count, params, micro), full, naive
 
   got, expected, naive = gradients(init(3), gradient_accumulation.batch())
   assert_trees_close(got, expected, rtol=1e-5, atol=1e-7)

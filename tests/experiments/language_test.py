@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny
 from flax import nnx
 
 import regularizers as reg
@@ -212,13 +213,7 @@ def test_golden_step():
     ptb.of_arm(config, 'confidence_penalty'), batch_size=3, unroll=4, hidden=8
   )
   task, optimizer = ptb.task(config, data), ptb.optimizer(config, data)
-  loss = stack([LOSS])
-  state = init_state(task, loss, optimizer, [0])
-  rows = []
-  for _, new in training(task, loss, optimizer, state, num_steps=3, log_every=1):
-    rows += new
-  names = ('loss', 'nll', 'entropy', 'gradient_norm')
-  got = [[row[name] for name in names] for row in rows]
+  got = tiny.golden_rows(task, LOSS, optimizer)
   expected = [
     [1.915516, 2.123229, 2.077132, 2.140333],
     [2.335861, 2.524262, 1.884013, 3.328745],

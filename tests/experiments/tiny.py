@@ -20,6 +20,7 @@ from experiments.models.mlp import MLP
 from experiments.progress import Progress
 from experiments.state import State, init_state, stack
 from experiments.task import Task, classification
+from experiments.train import training
 
 CLASSES, FEATURES = 3, 4
 
@@ -85,6 +86,16 @@ def long_job(directory) -> runner.Job:
 def complete(own_job: runner.Job, received: tuple[int, ...] = ()) -> None:
   with Progress(0) as progress:
     study.complete(own_job, 'test', progress, received)
+
+
+def golden_rows(own_task, loss, optimizer) -> list[list[float]]:
+  """What each of the first three steps of seed 0 says."""
+  stacked, rows = stack([loss]), []
+  state = init_state(own_task, stacked, optimizer, [0])
+  for _, new in training(own_task, stacked, optimizer, state, num_steps=3, log_every=1):
+    rows += new
+  names = ('loss', 'nll', 'entropy', 'gradient_norm')
+  return [[row[name] for name in names] for row in rows]
 
 
 def assert_same_bits(left, right) -> None:

@@ -19,6 +19,19 @@ def tensor(array: Any) -> Any:
   return torch.tensor(np.asarray(array), requires_grad=True)
 
 
+def outputs_and_gradients(model: Any, x: Any) -> tuple[Any, Any, Any]:
+  """Of a batch of the usual lengths: outputs with carry, gradients of their sum."""
+  run, params, stats = models.pure(model)
+
+  @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
+  def value(params: Any, x: jax.Array) -> Any:
+    out, _ = run(params, stats, x, lengths=jnp.asarray(LENGTHS))
+    return models.weighted(out), out
+
+  (_, got), (by_params, by_x) = jax.jit(value)(params, jnp.asarray(x))
+  return got, by_params, by_x
+
+
 def packed(layer: Any, x: Any, carry: Any, lengths: np.ndarray) -> tuple[Any, Any]:
   """The layer on the valid frames alone."""
   pack = torch.nn.utils.rnn.pack_padded_sequence(
@@ -144,14 +157,7 @@ def test_normalised_inputs(mode: str, placement: str):
   with jax.enable_x64(True):
     options = models.placed(placement, mode, epsilon=0.01, scale_init=0.7)
     model = models.make('LSTM', batch_norm=options)
-    run, params, stats = models.pure(model)
-
-    @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
-    def value(params: Any, x: jax.Array) -> Any:
-      out, new = run(params, stats, x, lengths=jnp.asarray(LENGTHS))
-      return models.weighted(out), out
-
-    (_, got), (by_params, by_x) = jax.jit(value)(params, jnp.asarray(x))
+    got, by_params, by_x = outputs_and_gradients(model, x)
   part = model.directions[0]
   x_torch, kernel = tensor(x), tensor(part.input_kernel[...])
   gamma = tensor(part.norm.scale[...])
@@ -220,14 +226,7 @@ def test_normalised_recursion(placement: str):
   with jax.enable_x64(True):
     options = models.placed(placement, epsilon=0.01, scale_init=0.1)
     model = models.make('LSTM', batch_norm=options)
-    run, params, stats = models.pure(model)
-
-    @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
-    def value(params: Any, x: jax.Array) -> Any:
-      out, _ = run(params, stats, x, lengths=jnp.asarray(LENGTHS))
-      return models.weighted(out), out
-
-    (_, got), (by_params, by_x) = jax.jit(value)(params, jnp.asarray(x))
+    got, by_params, by_x = outputs_and_gradients(model, x)
   part = model.directions[0]
   bias = part.norm.bias if placement == 'pre_activation' else part.bias
   arrays = (part.input_kernel, part.recurrent_kernel, part.norm.scale, bias)
