@@ -12,6 +12,7 @@ Wrap the loss you have:
   1.2477
 """
 
+from regularizers import exchange as exchange
 from regularizers import metrics as metrics
 from regularizers.accumulation import accumulate_gradients as accumulate_gradients
 from regularizers.accumulation import microbatches as microbatches
@@ -64,6 +65,7 @@ __all__ = [
   'cross_entropy',
   'distillation',
   'entropy',
+  'exchange',
   'forward_kl',
   'generalized_entropy',
   'kl_divergence',

@@ -1,0 +1,137 @@
+"""One copy of a replica as one file: whole, or noticed not to be.
+
+The layout is that of safetensors, so that other programs can read the files: the
+length of a JSON header in eight bytes, the header, the bytes of the leaves.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from regularizers.exchange.peers import ExchangeError
+
+_NAMES: Mapping[str, str] = {
+  'BOOL': 'bool',
+  'U8': 'uint8',
+  'I8': 'int8',
+  'U16': 'uint16',
+  'I16': 'int16',
+  'U32': 'uint32',
+  'I32': 'int32',
+  'U64': 'uint64',
+  'I64': 'int64',
+  'F16': 'float16',
+  'BF16': 'bfloat16',
+  'F32': 'float32',
+  'F64': 'float64',
+}
+_DTYPES = {
+  name: np.dtype(jnp.bfloat16 if kind == 'bfloat16' else kind)
+  for name, kind in _NAMES.items()
+}
+_NAME_OF = {dtype: name for name, dtype in _DTYPES.items()}
+_MAX_HEADER = 100_000_000
+
+
+class DamagedError(ExchangeError):
+  """A file that is cut off, changed, or none of ours."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+  """What a file holds.
+
+  Attributes:
+    about: step, replica and num_replicas, as text.
+    leaves: by their path in the tree.
+  """
+
+  about: Mapping[str, str]
+  leaves: Mapping[str, np.ndarray]
+
+
+def encode(copy: Copy) -> bytes:
+  """The bytes of a file.
+
+  Raises:
+    ExchangeError: a leaf of a type that has no name.
+  """
+  header: dict[str, Any] = {}
+  parts, end = [], 0
+  for name, leaf in copy.leaves.items():
+    if leaf.dtype not in _NAME_OF:
+      raise ExchangeError(f'{name}: leaves of type {leaf.dtype} cannot be exchanged')
+    start, end = end, end + leaf.nbytes
+    header[name] = {
+      'dtype': _NAME_OF[leaf.dtype],
+      'shape': list(leaf.shape),
+      'data_offsets': [start, end],
+    }
+    parts.append(np.ascontiguousarray(leaf).tobytes())
+  data = b''.join(parts)
+  about = {**copy.about, 'sha256': _digest(copy.about, header, data)}
+  text = json.dumps({'__metadata__': about, **header}).encode()
+  text += b' ' * (-len(text) % 8)
+  return len(text).to_bytes(8, 'little') + text + data
+
+
+def decode(content: bytes) -> Copy:
+  """What ``encode`` was given.
+
+  Raises:
+    DamagedError: it is not what was written.
+  """
+  try:
+    length = int.from_bytes(content[:8], 'little')
+    if len(content) < 8 + length or length > _MAX_HEADER:
+      raise ValueError('cut off')
+    header = json.loads(content[8 : 8 + length])
+    about = header.pop('__metadata__')
+    data = memoryview(content)[8 + length :]
+    expected = about.pop('sha256')
+    if expected != _digest(about, header, data):
+      raise ValueError('the digest is not that of what was written')
+    leaves = {name: _leaf(entry, data) for name, entry in header.items()}
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    raise DamagedError(str(error) or type(error).__name__) from error
+  return Copy(about, leaves)
+
+
+def _leaf(entry: Mapping[str, Any], data: memoryview) -> np.ndarray:
+  start, end = entry['data_offsets']
+  array = np.frombuffer(data[start:end], _DTYPES[entry['dtype']])
+  return array.reshape(entry['shape'])
+
+
+def _digest(
+  about: Mapping[str, str], header: Mapping[str, Any], data: bytes | memoryview
+) -> str:
+  text = json.dumps([sorted(about.items()), sorted(header.items())])
+  digest = hashlib.sha256(text.encode())
+  digest.update(data)
+  return digest.hexdigest()
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+  """Under its name as soon as it is whole and on the disk, not before.
+
+  Raises:
+    OSError: it cannot be written; nothing is left of it.
+  """
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    with temporary.open('wb') as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    temporary.replace(path)
+  except OSError:
+    temporary.unlink(missing_ok=True)
+    raise

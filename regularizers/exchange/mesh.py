@@ -1,0 +1,89 @@
+"""Replicas along an axis of a device mesh, in one process or many."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from regularizers.exchange.peers import Peers, PyTree
+from regularizers.exchange.stacked import Stacked, check_counts, rounded
+
+
+@dataclasses.dataclass(frozen=True)
+class Mesh(Stacked):
+  """Exchange by collective permutation along an axis of replicas.
+
+  Every leaf is a global array with a first axis of replicas that is sharded along
+  ``axis_name``, one replica a slice. Other axes of the mesh are left alone: replicas
+  may be data-parallel or tensor-parallel within. All processes of
+  `jax.distributed` call it at the same steps; where one of them dies, all end. For
+  replicas that outlive each other, see `Directory`.
+
+  Attributes:
+    mesh: a `jax.sharding.Mesh`.
+    axis_name: its axis of replicas.
+    every: steps from exchange to exchange.
+    dtype: floating leaves are rounded to it on the way; None: they are exact.
+
+  Raises:
+    ValueError: no such axis, one device along it, or a leaf of another length.
+
+  References:
+    Anil et al., 2018.
+
+  Example:
+    >>> mesh = jax.make_mesh((1, 1), ('replica', 'data'))
+    >>> Mesh(mesh, 'replica')
+    Traceback (most recent call last):
+    ValueError: num_replicas: expected an integer of at least 2, got 1
+  """
+
+  mesh: jax.sharding.Mesh
+  axis_name: str = 'replica'
+  every: int = 50
+  dtype: Any = None
+
+  def __post_init__(self) -> None:
+    if self.axis_name not in self.mesh.axis_names:
+      raise ValueError(
+        f'axis_name: {self.axis_name!r} is not one of {self.mesh.axis_names}'
+      )
+    check_counts(self.replicas, self.every)
+
+  @property
+  def replicas(self) -> int:
+    return int(self.mesh.shape[self.axis_name])
+
+  def swap(self, step: int | jax.Array, tree: PyTree) -> Peers:
+    count, axis = self.replicas, self.axis_name
+    spec: Any = jax.sharding.PartitionSpec(axis)  # type: ignore[no-untyped-call]
+
+    def permuted(leaf: jax.Array) -> jax.Array:
+      parts = [_from_peer(leaf, axis, count, shift) for shift in range(1, count)]
+      return jnp.stack(parts, axis=1)
+
+    # Manual along the replicas alone: what the other axes split stays split.
+    send = jax.shard_map(
+      lambda sent: jax.tree.map(permuted, sent),
+      mesh=self.mesh,
+      in_specs=spec,
+      out_specs=spec,
+      axis_names={axis},
+    )
+    steps = jnp.full((count, count - 1), step, jnp.int32)
+    return Peers(send(rounded(tree, self.dtype)), _placed(steps, self.mesh, spec))
+
+
+def _from_peer(leaf: jax.Array, axis: str, count: int, shift: int) -> jax.Array:
+  """What the device ``shift`` places further has."""
+  pairs = [((i + shift) % count, i) for i in range(count)]
+  out: jax.Array = jax.lax.ppermute(leaf, axis, pairs)  # type: ignore[no-untyped-call]
+  return out
+
+
+def _placed(array: jax.Array, mesh: jax.sharding.Mesh, spec: Any) -> jax.Array:
+  sharding = jax.sharding.NamedSharding(mesh, spec)  # type: ignore[no-untyped-call]
+  constrain: Any = jax.lax.with_sharding_constraint
+  out: jax.Array = constrain(array, sharding)
+  return out
