@@ -17,8 +17,8 @@ from experiments.datasets import criteo
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 
-SIZES = (30_000, 5_000, 20_000)  # training, validation, test
-_SEED = 2018
+SIZES = (100_000, 5_000, 20_000)  # training, validation, test
+_SEED = 1804
 _VALUES = (2000, 500, 100, 20)  # categories of a column, in turn
 _ADDITIVE, _PAIRS = 12, 8  # columns with an effect of their own, and pairs
 _SPREAD = {'additive': 0.9, 'number': 0.6, 'pair': 0.8}  # of the parts of the logit
@@ -36,7 +36,7 @@ def load(
 
   Args:
     cache_dir: where it is kept.
-    num_train: how many of the first lines to train on; None: all 30,000.
+    num_train: how many of the first lines to train on; None: all 100,000.
     buckets: of every column of categories.
 
   Returns:
@@ -130,7 +130,8 @@ def _effects(random: np.random.RandomState, ranks: np.ndarray) -> np.ndarray:
 
 
 def _additive(random: np.random.RandomState, ranks: np.ndarray) -> np.ndarray:
-  return sum(_effects(random, ranks[:, column]) for column in range(_ADDITIVE))
+  effects = [_effects(random, ranks[:, column]) for column in range(_ADDITIVE)]
+  return np.sum(effects, axis=0)
 
 
 def _of_numbers(random: np.random.RandomState, integer: np.ndarray) -> np.ndarray:
@@ -145,7 +146,7 @@ def _of_pairs(
   random: np.random.RandomState, ranks: np.ndarray, integer: np.ndarray
 ) -> np.ndarray:
   """Products of effects of two columns, half of them with an integer."""
-  size, total = _size(integer), 0.0
+  size, total = _size(integer), np.zeros(len(ranks))
   for pair in range(_PAIRS):
     first = _effects(random, ranks[:, random.randint(criteo.CATEGORIES)])
     if pair % 2:
@@ -153,7 +154,7 @@ def _of_pairs(
     else:
       second = _effects(random, ranks[:, random.randint(criteo.CATEGORIES)])
     total = total + first * second
-  return np.asarray(total)
+  return total
 
 
 def _size(integer: np.ndarray) -> np.ndarray:
