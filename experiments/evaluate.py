@@ -30,14 +30,19 @@ def evaluate(task: Task, loss: reg.Loss, state: State, split: str) -> list[Row]:
 
 def predict(task: Task, state: State, split: str) -> np.ndarray:
   """The model's outputs ``[runs, examples, ...]``."""
-  parts: list[np.ndarray] = []
-  for batch in _batches(task, split, seeds_of(state)):
-    if not parts:
-      state = _begun(task, state, batch)
-    model_state, outputs = _outputs(task.apply, state, batch)
-    state = _with_model(state, model_state)
-    parts.append(np.asarray(outputs)[:, batch['mask'][0]])
+  parts = [np.asarray(out)[:, mask] for out, mask in outputs(task, state, split)]
   return np.concatenate(parts, axis=1)
+
+
+def outputs(task: Task, state: State, split: str) -> Iterator[tuple[Any, np.ndarray]]:
+  """The model's outputs ``[runs, batch, ...]`` batch by batch, with their mask."""
+  begun = False
+  for batch in _batches(task, split, seeds_of(state)):
+    if not begun:
+      state, begun = _begun(task, state, batch), True
+    model_state, out = _outputs(task.apply, state, batch)
+    state = _with_model(state, model_state)
+    yield out, batch['mask'][0]
 
 
 def rows(state: State, split: str, total: Any) -> list[Row]:
@@ -52,6 +57,8 @@ def rows(state: State, split: str, total: Any) -> list[Row]:
       'seed': seed,
     }
     for name, (value, count) in total.items():
+      if not np.any(count[index]):
+        continue  # there was nothing to take a mean of
       mean = _mean(value[index], count[index])
       row[name] = _exponential(mean) if name == 'perplexity' else mean
     result.append(row)

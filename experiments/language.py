@@ -72,7 +72,10 @@ def language_modelling(
       return streams.training(tokens, corpus.eos, batch_size, unroll, start_step)
     return streams.evaluation(tokens, corpus.eos, eval_streams, unroll, eval_rows)
 
-  return Task(init, apply, batches, fused_objective if fused else objective, begin)
+  return Task(
+    *(init, apply, batches, fused_objective if fused else objective, begin),
+    carried=('carry',),
+  )
 
 
 def objective(

@@ -22,6 +22,7 @@ class Measure:
     unit: behind a number in running text.
     columns: of what else the table shows, by name in the rows.
     how_to_read: stands below the table.
+    digits: behind the point.
   """
 
   name: str
@@ -29,6 +30,7 @@ class Measure:
   unit: str
   columns: Mapping[str, Column]
   how_to_read: str
+  digits: int = 2
 
 
 ERROR = Measure(
@@ -75,4 +77,30 @@ over-fitting. Train is the mean over the training row that ends at the step show
 dropout and while the weights change. Entropy (nats) is that of the predictions.""",
 )
 
-MEASURES = {measure.name: measure for measure in (ERROR, PERPLEXITY)}
+LOG_LOSS = Measure(
+  name='nll',
+  heading='log-loss',
+  unit='',
+  columns={
+    'excess': Column('excess', 4),
+    'error': Column('error %', 2),
+    'perplexity': Column('perplexity', 2),
+    'churn': Column('churn', 4),
+    'disagreement': Column('disagree %', 2),
+    'staleness': Column('stale', 0),
+  },
+  how_to_read="""\
+How to read this. Log-loss (nats) is the mean negative log-likelihood of the test
+examples after the last step, mean over the seeds ± its standard error. The difference
+to the baseline is taken seed by seed, so that what the seed decides (first weights,
+order) cancels; in brackets stands its 95 % t-interval. "Better" and "worse" mean that
+the interval leaves out 0, "undecided" that it does not, or that all differences are
+equal. Excess is the log-loss above that of the true probabilities, where they are
+known. Churn is the mean total variation between the predictions of two retrains (for
+two classes: the absolute difference of the probability), "disagree" the share of
+examples for which they predict another class. Stale is how many steps old the peers
+were in training, the mean over the steps that had any.""",
+  digits=4,
+)
+
+MEASURES = {measure.name: measure for measure in (ERROR, PERPLEXITY, LOG_LOSS)}

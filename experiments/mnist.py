@@ -176,7 +176,7 @@ def of_arm(config: Config, arm: str) -> Config:
 
 def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:
   """Images to classes."""
-  dataset = datasets[0]
+  dataset = next(iter(datasets.values()))
   features = dataset.splits['train']['image'].shape[-1]
 
   def module(rngs: nnx.Rngs) -> nnx.Module:

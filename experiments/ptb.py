@@ -309,7 +309,7 @@ def task(config: Config, datasets: Mapping[int, Corpus]) -> Task:
 
   def module(rngs: nnx.Rngs) -> nnx.Module:
     return LanguageModel(
-      datasets[0].num_classes,
+      next(iter(datasets.values())).num_classes,
       config.embedding,
       config.hidden,
       config.layers,
@@ -343,7 +343,7 @@ def optimizer(
   config: Config, datasets: Mapping[int, Corpus]
 ) -> optax.GradientTransformation:
   """SGD, its gradient bounded, its rate constant and then falling by epochs."""
-  per_epoch = steps_per_epoch(config, datasets[0])
+  per_epoch = steps_per_epoch(config, next(iter(datasets.values())))
 
   def rate(step: jax.Array) -> jax.Array:
     falls = jax.numpy.maximum(step // per_epoch + 1 - config.decay_after, 0)

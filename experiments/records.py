@@ -104,6 +104,11 @@ def cut_back(path: pathlib.Path, header: Row, step: int) -> None:
   write_whole(path, _encode([lines[0] if lines else header, *kept]))
 
 
+def write_lines(path: pathlib.Path, lines: Sequence[Row]) -> None:
+  """As ``write_whole``: a header and rows."""
+  write_whole(path, _encode(lines))
+
+
 def append(path: pathlib.Path, rows: Sequence[Row]) -> None:
   """Adds lines, and has them on the disk when it returns."""
   if not rows:

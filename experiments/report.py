@@ -10,12 +10,12 @@ tables are printed; with ``--output`` they are also written to DIR, as Markdown
 import dataclasses
 import pathlib
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from experiments import plots, records
 from experiments.comparison import Comparison, Group, common_seeds, groups, table
 from experiments.errors import InputError, ending
-from experiments.measures import Measure
+from experiments.measures import Column
 from experiments.runs import SWEPT, Path, Run, collect
 
 __all__ = ['Comparison', 'Run', 'collect', 'render', 'table', 'write_report']
@@ -28,6 +28,8 @@ _CAPTION = (
 )
 # Of a configuration: what makes an arm the arm it is; the seeds have a note.
 _EXPECTED = {'arm', 'seeds', *SWEPT}
+_EXPECTED |= {'num_replicas', 'exchange', 'exchange_every', 'burn_in', 'ramp', 'kind'}
+_EXPECTED |= {'data'}  # of the replicas, where an arm has them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,7 @@ def render(runs: Sequence[Run], *, markdown: bool = False) -> str:
   """The tables of ``runs`` with their notes, as Markdown or as aligned text."""
   parts = []
   for section in _sections(runs):
-    lines = _aligned([section.header, *section.rows], markdown)
+    lines = aligned([section.header, *section.rows], markdown)
     title = f'## {section.title}' if markdown else section.title
     notes = [_item(note, markdown) for note in section.notes]
     blocks = [[title], lines if section.rows else [], notes]
@@ -89,29 +91,34 @@ def _sections(runs: Sequence[Run]) -> list[Section]:
 
 
 def _section(group: Group, rows: Sequence[Comparison]) -> Section:
+  columns = {
+    name: column
+    for name, column in group.measure.columns.items()
+    if any(row.means[name] is not None for row in rows)
+  }
   header = [
     'arm',
     'seeds',
     group.measure.heading,
     'vs. baseline (95 %)',
     '',
-    *(column.heading for column in group.measure.columns.values()),
+    *(column.heading for column in columns.values()),
     *(group.paper.columns if group.paper else ()),
   ]
-  cells = [_cells(row, group.measure) for row in rows]
+  cells = [_cells(row, group.measure.digits, columns) for row in rows]
   return Section(group.name, header, cells, [*_notes(group, rows)])
 
 
-def _cells(row: Comparison, measure: Measure) -> list[str]:
-  spread = NOTHING if row.standard_error is None else f'{row.standard_error:.2f}'
-  difference = NOTHING if row.difference is None else f'{row.difference:+.2f}'
+def _cells(row: Comparison, digits: int, columns: Mapping[str, Column]) -> list[str]:
+  spread = NOTHING if row.standard_error is None else f'{row.standard_error:.{digits}f}'
+  difference = NOTHING if row.difference is None else f'{row.difference:+.{digits}f}'
   if row.interval:
-    difference += f' [{row.interval[0]:+.2f}, {row.interval[1]:+.2f}]'
-  means = [(row.means[name], column) for name, column in measure.columns.items()]
+    difference += f' [{row.interval[0]:+.{digits}f}, {row.interval[1]:+.{digits}f}]'
+  means = [(row.means[name], column) for name, column in columns.items()]
   return [
     row.arm,
     str(len(row.seeds)),
-    f'{row.mean:.2f} ± {spread}',
+    f'{row.mean:.{digits}f} ± {spread}',
     difference,
     row.verdict,
     *(NOTHING if mean is None else f'{mean:.{c.digits}f}' for mean, c in means),
@@ -175,7 +182,7 @@ def _item(text: str, markdown: bool) -> str:
   )
 
 
-def _aligned(lines: Sequence[Sequence[str]], markdown: bool) -> list[str]:
+def aligned(lines: Sequence[Sequence[str]], markdown: bool) -> list[str]:
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   numbers = [name not in ('arm', '') for name in lines[0]]
   if markdown:

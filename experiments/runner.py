@@ -22,7 +22,7 @@ import pathlib
 import platform
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -64,6 +64,10 @@ class Job:
     vmap: the runs side by side.
     early: name of what is least at the evaluation whose rows are final; empty: the
       final rows are of the last step.
+    prepare: ``state -> state`` before the first step.
+    between: ``state -> state`` after every dispatch: the same object where it changes
+      nothing.
+    between_every: steps at whose multiples ``between`` has to be called.
   """
 
   directory: pathlib.Path
@@ -81,6 +85,9 @@ class Job:
   splits: Sequence[str] = ('validation',)
   vmap: bool = True
   early: str = ''
+  prepare: Callable[[State], State] | None = None
+  between: Callable[[State], State] | None = None
+  between_every: int | None = None
 
   @property
   def record(self) -> pathlib.Path:
@@ -173,6 +180,7 @@ def train(job: Job, progress: Progress, received: Sequence[int] = ()) -> State:
   try:
     loss = stack(job.losses)
     state = init_state(job.task, loss, job.optimizer, job.seeds)
+    state = state if job.prepare is None else job.prepare(state)
     state = checkpoints.restore(state, progress.say) or state
     start = int(state.step)
     records.cut_back(job.record, _header(job), start)
@@ -194,17 +202,7 @@ def _train(
   received: Sequence[int],
 ) -> State:
   began, step = time.monotonic(), int(state.step)
-  steps = training(
-    job.task,
-    loss,
-    job.optimizer,
-    state,
-    num_steps=job.num_steps,
-    log_every=job.log_every,
-    stops=(job.eval_every, job.checkpoint_every),
-    vmap=job.vmap,
-  )
-  for new_state, rows in steps:
+  for new_state, rows in _states(job, loss, state):
     state = new_state
     progress.advance((int(state.step) - step) * len(job.seeds))
     step = int(state.step)
@@ -226,10 +224,63 @@ def _train(
   return state
 
 
+def _states(
+  job: Job, loss: reg.Loss, state: State
+) -> Iterator[tuple[State, list[Row]]]:
+  """States and rows of training, as ``job.between`` leaves them."""
+  stops = [job.eval_every, job.checkpoint_every]
+  stops += [job.between_every] if job.between_every else []
+  changed = True
+  while changed and int(state.step) < job.num_steps:
+    changed = False
+    for new_state, rows in training(
+      job.task,
+      loss,
+      job.optimizer,
+      state,
+      num_steps=job.num_steps,
+      log_every=job.log_every,
+      stops=stops,
+      vmap=job.vmap,
+    ):
+      state = new_state if job.between is None else job.between(new_state)
+      changed = state is not new_state
+      yield state, rows
+      if changed:  # the loop goes on from what it is now
+        break
+
+
+def begin(job: Job) -> None:
+  """Starts the record of a run that nothing is trained for."""
+  records.cut_back(job.record, _header(job), 0)
+
+
+def restored(job: Job) -> State:
+  """The state at the end of a finished run.
+
+  Raises:
+    InputError: its checkpoint is gone or damaged.
+  """
+  template = init_state(job.task, stack(job.losses), job.optimizer, job.seeds)
+  checkpoints = Checkpoints(job.directory / 'checkpoints')
+  try:
+    state = checkpoints.restore(template)
+  finally:
+    checkpoints.close()
+  if state is None or int(state.step) != job.num_steps:
+    raise InputError(
+      f'{job.directory}: no checkpoint of step {job.num_steps}; remove the directory '
+      'to train it anew'
+    )
+  return state
+
+
 def finish(job: Job, rows: Sequence[Row]) -> None:
   """Writes the final rows, and leaves the newest checkpoint alone."""
   append(job, rows, final=True)
   directory = job.directory / 'checkpoints'
+  if not directory.exists():
+    return  # nothing was trained
   steps = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
   for step in sorted(steps)[:-1]:
     shutil.rmtree(directory / str(step), ignore_errors=True)

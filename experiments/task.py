@@ -1,7 +1,7 @@
 """What the training loop needs to know of an experiment, and nothing more."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -45,6 +45,8 @@ class Task:
       is minimised, and ``{name: (sum, count)}``, ``'nll'`` always among them.
     begin: ``model_state, batch -> model_state`` with which an evaluation starts; what
       ``apply`` makes of it goes on to the next batch. ``batch`` gives the shapes.
+    carried: the parts of the model state that follow the data, not the weights: the
+      state of a recurrent network. All else of it is what the weights go with.
   """
 
   init: Callable[[jax.Array], tuple[PyTree, PyTree]]
@@ -52,27 +54,35 @@ class Task:
   batches: Callable[[str, int, int], Iterator[Batch]]
   objective: Callable[..., tuple[jax.Array, Statistics]]
   begin: Callable[[PyTree, Batch], PyTree] = _unchanged
+  carried: tuple[str, ...] = ()
 
 
 def classification(
   module: Model,
   datasets: Mapping[int, Dataset],
   batch_size: int,
+  features: str | Sequence[str] = 'image',
 ) -> Task:
   """One label an example.
 
   Args:
-    module: makes the model, which takes images, ``deterministic`` and ``rngs``.
+    module: makes the model, which takes the features, ``deterministic`` and ``rngs``.
     datasets: by seed.
     batch_size: of training.
+    features: what of a batch the model takes: an array, or a dictionary of several.
   """
   init, merged = functions(module)
+
+  def taken(batch: Batch) -> Any:
+    if isinstance(features, str):
+      return batch[features]
+    return {name: batch[name] for name in features}
 
   def apply(
     params: PyTree, rest: PyTree, batch: Batch, key: jax.Array | None
   ) -> tuple[PyTree, PyTree]:
     model, rngs = merged(params, rest, key)
-    logits = model(batch['image'], deterministic=key is None, rngs=rngs)
+    logits = model(taken(batch), deterministic=key is None, rngs=rngs)
     return logits, state_of(model)
 
   def batches(split: str, seed: int, start_step: int = 0) -> Iterator[Batch]:

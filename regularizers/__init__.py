@@ -39,6 +39,7 @@ from regularizers.loss import Loss as Loss
 from regularizers.loss import cross_entropy as cross_entropy
 from regularizers.reductions import masked_mean as masked_mean
 from regularizers.reductions import masked_sum as masked_sum
+from regularizers.schedules import burn_in as burn_in
 from regularizers.sharded import ShardedCategorical as ShardedCategorical
 from regularizers.smoothing import label_noise as label_noise
 from regularizers.smoothing import label_smoothing as label_smoothing
@@ -58,6 +59,7 @@ __all__ = [
   'accumulate_gradients',
   'add_penalty',
   'bernoulli',
+  'burn_in',
   'chain',
   'class_weights',
   'codistillation',

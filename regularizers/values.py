@@ -169,6 +169,8 @@ def show(number: Any) -> str:
 
 def _show_schedule(schedule: Schedule) -> str:
   """Name and settings, e.g. ``polynomial_schedule[init_value=0, …]``."""
+  if dataclasses.is_dataclass(schedule):
+    return str(schedule)
   name = getattr(schedule, '__qualname__', type(schedule).__name__)
   name = name.split('.<locals>')[0].rsplit('.', 1)[-1]
   if not inspect.isfunction(schedule):

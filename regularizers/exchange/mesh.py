@@ -64,7 +64,7 @@ class Mesh(Stacked):
       return jnp.stack(parts, axis=1)
 
     # Manual along the replicas alone: what the other axes split stays split.
-    send = jax.shard_map(
+    send: Any = jax.shard_map(
       lambda sent: jax.tree.map(permuted, sent),
       mesh=self.mesh,
       in_specs=spec,
@@ -83,7 +83,7 @@ def _from_peer(leaf: jax.Array, axis: str, count: int, shift: int) -> jax.Array:
 
 
 def _placed(array: jax.Array, mesh: jax.sharding.Mesh, spec: Any) -> jax.Array:
-  sharding = jax.sharding.NamedSharding(mesh, spec)  # type: ignore[no-untyped-call]
+  sharding = jax.sharding.NamedSharding(mesh, spec)
   constrain: Any = jax.lax.with_sharding_constraint
   out: jax.Array = constrain(array, sharding)
   return out

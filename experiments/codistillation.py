@@ -1,0 +1,186 @@
+"""Codistillation: replicas that teach one another while they train.
+
+  python -m experiments.codistillation
+
+trains two replicas as processes of their own on a generated click log, beside a single
+model and the ensemble of two.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from experiments import codistillation_arms, config, launch, ptb, signals
+from experiments.codistillation_arms import ARMS, EXCHANGED, Arm
+from experiments.codistillation_models import MODELS
+from experiments.config import by_flag, fill, flag
+from experiments.errors import InputError
+from experiments.progress import Progress
+
+DEFAULT_ARMS = ('baseline', 'codistillation', 'ensemble')
+DATASETS = {name: tuple(model.defaults) for name, model in MODELS.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(config.Config):
+  """The common flags, and those of replicas."""
+
+  workdir: str = flag(
+    None, 'directory that holds a directory for every arm; default: by --dataset'
+  )
+  model: str = flag('ctr', 'what is trained', config.one_of(*MODELS))
+  dataset: str = flag(
+    None,
+    '; '.join(f'{" or ".join(own)} ({name})' for name, own in DATASETS.items())
+    + '; default: the first, the second with --data_dir',
+  )
+  arms: tuple[str, ...] = flag(
+    DEFAULT_ARMS, '; '.join(f'{arm}: {text}' for arm, text in ARMS.items())
+  )
+  seeds: int = flag(None, 'number of retrains', config.count)
+  num_replicas: int = flag(
+    2, 'replicas that teach one another, and models of an ensemble', config.count
+  )
+  exchange: str = flag(
+    'directory',
+    'directory: replicas are processes, who read what is there; local: one process '
+    'holds all, and all exchange at the same step',
+    config.one_of('directory', 'local'),
+  )
+  exchange_every: int = flag(50, 'steps between exchanges', config.count)
+  exchange_dir: str | None = flag(
+    None, 'directory that replicas share; default: in --workdir'
+  )
+  replica: int | None = flag(
+    None,
+    'trains this replica alone, from 0 on; default: all of them on this machine',
+    config.natural,
+  )
+  data: str = flag(
+    'disjoint',
+    'what the replicas of codistillation see: disjoint parts, or the same',
+    config.one_of('disjoint', 'same'),
+  )
+  burn_in: int = flag(None, 'steps before replicas teach', config.natural)
+  ramp: int = flag(
+    0, 'steps over which the weight grows after the burn-in', config.natural
+  )
+  kind: str = flag(
+    'cross_entropy',
+    'how predictions are drawn to those of the peers',
+    config.one_of('cross_entropy', 'kl', 'reverse_kl', 'squared_logits'),
+  )
+  temperature: float = flag(1.0, 'divides the logits of both', config.positive)
+  num_train: int = flag(
+    None, 'training examples (tokens of a text) that are kept; 0: all', config.natural
+  )
+  cache_dir: str = flag('runs/clicks', 'where click logs are kept as arrays (ctr)')
+  hidden: tuple[int, ...] = flag((), 'units of each layer', config.count)
+  embedding: int = flag(None, 'size of the vector of a category (ctr)', config.count)
+  buckets: int = flag(None, 'vectors of each categorical column (ctr)', config.count)
+  dropout: float = flag(None, 'share of units dropped', config.share)
+  size: str = flag(None, 'settings of the network (ptb)', config.one_of(*ptb.SIZES))
+
+
+def filled(config: Config) -> Config:
+  """What is not given, by model and data set."""
+  own = DATASETS[config.model]
+  dataset = config.dataset or own[1 if config.data_dir else 0]
+  if dataset not in own:
+    raise InputError(
+      f'--dataset: expected one of {", ".join(own)} with --model={config.model}, '
+      f'got {dataset!r}'
+    )
+  if (config.data_dir is None) != (dataset == own[0]) and dataset != 'mnist':
+    raise InputError(f'--dataset={dataset} and --data_dir do not go together')
+  workdir = config.workdir or f'runs/codistillation_{dataset}'
+  config = dataclasses.replace(config, dataset=dataset, workdir=workdir)
+  defaults = dict(MODELS[config.model].defaults[dataset])
+  values = {name: defaults.pop(name) for name in ('weight', 'epsilon', 'hidden')}
+  missing: dict[str, Any] = {
+    name: value if isinstance(value, tuple) else (value,)
+    for name, value in values.items()
+    if not getattr(config, name)
+  }
+  return fill(dataclasses.replace(config, **missing), defaults)
+
+
+def check(config: Config) -> None:
+  """Refuses what makes no sense."""
+  for arm in config.arms:
+    if arm not in ARMS:
+      raise InputError(f'--arms: unknown arm {arm!r}; choose from {", ".join(ARMS)}')
+    if config.arms.count(arm) > 1:
+      raise InputError(f'--arms: {arm} is there twice')
+  if config.num_replicas < 2:
+    raise InputError('--num_replicas: expected 2 or more')
+  if config.select:
+    raise InputError('--select: values are not chosen here')
+  for name in ('threshold', 'alpha', 'rate'):
+    if getattr(config, name):
+      raise InputError(f'--{name}: none of the arms takes it')
+  for name in ('weight', 'epsilon'):
+    if len(getattr(config, name)) > 1:
+      raise InputError(f'--{name}: expected one value')
+  if config.replica is not None:
+    if config.exchange != 'directory':
+      raise InputError('--replica applies to --exchange=directory')
+    if config.replica >= config.num_replicas:
+      raise InputError(f'--replica: expected 0 to {config.num_replicas - 1}')
+    if not {*config.arms} & {*EXCHANGED}:
+      raise InputError(f'--replica: none of --arms is {" or ".join(EXCHANGED)}')
+
+
+def run(config: Config) -> pathlib.Path:
+  """Trains all arms, or goes on with them; ends with the table and the plots.
+
+  With ``replica`` it trains that one of the arms that have replicas, and ends.
+  """
+  check(config)
+  given, config = config, filled(config)
+  data = MODELS[config.model].data(config)
+  order = [arm for arm in ARMS if arm in config.arms]
+  arms = [Arm(config, name, data) for name in order]
+  if config.replica is not None:
+    arms = [arm for arm in arms if arm.exchanged]
+  workdir = pathlib.Path(config.workdir)
+  own = [arm for arm in arms if not launched(arm)]
+  total = sum(arm.num_steps * len(arm.seeds) for arm in own if arm.name != 'ensemble')
+  with signals.noted() as received, Progress(total, config.replica) as progress:
+    for arm in arms:
+      if launched(arm):
+        launch.replicas(given, config, arm.name, progress, received)
+        signals.obey(received)
+        codistillation_arms.merge(arm)
+      else:
+        codistillation_arms.complete(arm, progress, received)
+  if config.replica is None:
+    report(workdir)
+  return workdir
+
+
+def launched(arm: Arm) -> bool:
+  """Whether processes of their own train the arm's replicas."""
+  config = arm.config
+  return arm.exchanged and config.exchange == 'directory' and config.replica is None
+
+
+def report(workdir: pathlib.Path) -> None:
+  """Of all arms in the directory, also those that an earlier command trained."""
+  from experiments import codistillation_report  # matplotlib takes seconds
+
+  print(codistillation_report.write(workdir))
+
+
+def main() -> None:
+  """Reads the flags and runs."""
+  fields = {
+    f'{dataset}': own
+    for model in MODELS.values()
+    for dataset, own in model.defaults.items()
+  }
+  config.launch(Config, run, by_flag(fields, {}))
+
+
+if __name__ == '__main__':
+  main()
