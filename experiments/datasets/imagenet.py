@@ -68,12 +68,12 @@ class Images:
   def central(self, row: int) -> np.ndarray:
     """The central part of one image, as evaluation has it."""
     image = self._decoded(row)
-    return crops.normalised(image, crops.centre(*image.size), self.size)
+    return crops.normalised(image, crops.centre(image.width, image.height), self.size)
 
   def drawn(self, row: int, random: np.random.RandomState) -> np.ndarray:
     """A random part of one image, flipped half of the time."""
     image = self._decoded(row)
-    box = crops.drawn(*image.size, random)
+    box = crops.drawn(image.width, image.height, random)
     return crops.normalised(image, box, self.size, random.uniform() < 0.5)
 
   def _decoded(self, row: int) -> Any:
@@ -123,7 +123,7 @@ def load(
   Raises:
     InputError: the data are not prepared, damaged or too few.
   """
-  splits = {}
+  splits: dict[str, dict[str, Any]] = {}
   for split, name in (('train', 'train'), ('test', 'validation')):
     source = catalogue.Source(NAME, name, data_dir, raw=['image'])
     images = Images(source, image_size, range(len(source)))
@@ -139,7 +139,7 @@ def load(
     splits['validation'] = {key: a[kept.stop :] for key, a in train.items()}
     splits['train'] = {key: a[kept] for key, a in train.items()}
   about = {'version': source.version, 'image_size': image_size}
-  return ImageNet('imagenet', NUM_CLASSES, cast(Any, splits), about)
+  return ImageNet('imagenet', NUM_CLASSES, splits, about)
 
 
 def batches(
@@ -169,7 +169,7 @@ def batches(
     InputError: an image is damaged, or a batch is more than all examples.
   """
   arrays = dataset.splits[split]
-  images, labels = cast(Images, arrays['image']), arrays['label']
+  images, labels = cast(Any, arrays['image']), arrays['label']
   if split == 'train':
     batching.steps_per_epoch(len(labels), batch_size)  # refuses before it reads
     places = grain.MapDataset.range(start_step * batch_size, 2**62)

@@ -30,6 +30,8 @@ class Pieces:
     """
     import sentencepiece
 
+    if not model:  # sentencepiece takes it
+      raise ValueError('it is empty')
     try:
       self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:

@@ -94,7 +94,7 @@ class ResNet(nnx.Module):
   the initial weights named there.
 
   Example:
-    >>> model = ResNet(10, (1, 1), width=4, rngs=nnx.Rngs(0))
+    >>> model = ResNet(10, (1,), width=4, rngs=nnx.Rngs(0))
     >>> images = jax.numpy.ones((2, 32, 32, 3))
     >>> logits = model(images, deterministic=False)  # moves the running statistics
     >>> model(images, deterministic=True).shape
