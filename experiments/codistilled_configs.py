@@ -7,16 +7,19 @@ No copy of the paper was at hand: what stands under "from memory" is not confirm
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.datasets import web_text
+from experiments.models.resnet import RESNET_50
+
 # Of both. The second term is simply added, from one step to the next and without a
 # temperature.
 EXCHANGE_EVERY = 50  # steps; the best of 50, 100 and 250
 REPLICAS = 2
 
-# Goyal et al. (2017), "Accurate, Large Minibatch SGD" (arXiv:1706.02677), from memory:
-# warm_up_epochs, nesterov, epochs and what follows them. Anil et al. say of it only
-# that they follow it; Goyal et al. stop at batches of 8,192.
+# From learning_rate on it is Goyal et al. (2017), "Accurate, Large Minibatch SGD"
+# (arXiv:1706.02677), from memory; they hold their accuracy up to batches of 8,192. That
+# Anil et al. follow them, and the burn-in, are known from accounts of others alone.
 IMAGENET: Mapping[str, Any] = {
-  'stages': (3, 4, 6, 3),  # ResNet-50, `experiments.models.resnet.RESNET_50`
+  'stages': RESNET_50,
   'width': 64,
   'image_size': 224,
   'batch_size': 16_384,  # of a replica; derived: 0.8 million examples in 50 steps
@@ -37,7 +40,7 @@ IMAGENET: Mapping[str, Any] = {
 # not known at all, so they are not here.
 LANGUAGE: Mapping[str, Any] = {
   'dataset': 'c4/en',  # in place of their part of Common Crawl, 673 billion tokens
-  'vocabulary': 24_006,
+  'vocabulary': web_text.VOCABULARY,
   'layers': 2,
   'hidden': 1024,
   'embedding': 256,

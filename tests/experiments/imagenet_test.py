@@ -138,6 +138,8 @@ def test_a_batch_is_a_function_of_seed_and_step(dataset):
   for step, batch in enumerate(unbroken):
     rows = batching.batch_indices(len(labels), 4, 0, step)
     np.testing.assert_array_equal(batch['label'], labels[rows])
+    assert (batch['label'].dtype, batch['image'].dtype) == (np.int32, np.float32)
+    assert batch['image'].shape == (4, SIDE, SIDE, 3)
     np.testing.assert_array_equal(41 * red(batch['image']), batch['label'])
 
 
