@@ -1,0 +1,63 @@
+"""Parts of photographs, scaled to one size and normalised."""
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+# Of ImageNet's training images, in [0, 1], by channel.
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+CENTRE = 224 / 256  # of the short side, as evaluation is usually done
+AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
+ATTEMPTS = 10
+
+Box = tuple[float, float, float, float]  # left, upper, right, lower
+
+
+def decoded(content: bytes) -> Any:
+  """A PIL image in RGB.
+
+  Raises:
+    OSError, ValueError, SyntaxError: it is damaged.
+  """
+  from PIL import Image
+
+  with Image.open(io.BytesIO(content)) as image:
+    return image.convert('RGB')
+
+
+def centre(width: int, height: int) -> Box:
+  """The central square of 224 / 256 of the short side.
+
+  The same part as if the short side were scaled to 256 and 224 x 224 cut out.
+  """
+  side = CENTRE * min(width, height)
+  left, upper = (width - side) / 2, (height - side) / 2
+  return left, upper, left + side, upper + side
+
+
+def drawn(width: int, height: int, random: np.random.RandomState) -> Box:
+  """A part of 8 to 100 % of the area and 3:4 to 4:3 (Szegedy et al. 2015).
+
+  What does not fit is drawn again; after ten times, it is the central square.
+  """
+  for _ in range(ATTEMPTS):
+    area = random.uniform(*AREA) * width * height
+    aspect = math.exp(random.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
+    across, down = math.sqrt(area * aspect), math.sqrt(area / aspect)
+    if across <= width and down <= height:
+      left = random.uniform(0, width - across)
+      upper = random.uniform(0, height - down)
+      return left, upper, left + across, upper + down
+  return centre(width, height)
+
+
+def normalised(image: Any, box: Box, size: int, flip: bool = False) -> np.ndarray:
+  """``[size, size, 3]`` float32 of the part ``box`` of a PIL image."""
+  from PIL import Image
+
+  scaled = image.resize((size, size), Image.Resampling.BILINEAR, box)
+  pixels = np.asarray(scaled, np.float32) / np.float32(255)
+  return ((pixels[:, ::-1] if flip else pixels) - MEAN) / STD

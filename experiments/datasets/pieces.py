@@ -1,0 +1,116 @@
+"""Word pieces: parts of words that are learned from a text."""
+
+import hashlib
+import io
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from experiments.datasets.catalogue import kept, reason
+from experiments.datasets.corpus import EOS, UNK
+from experiments.errors import InputError
+
+LONGEST = 16_384  # bytes of a line; sentencepiece skips longer ones
+
+
+class Pieces:
+  """Text as ids and back, without loss: an unknown character is its bytes.
+
+  Attributes:
+    vocabulary: what the ids stand for; ``'▁'`` is a blank.
+    eos: the id that ends a text; no text encodes to it.
+    sha256: of the model.
+  """
+
+  def __init__(self, model: bytes):
+    """Reads what ``train`` returned.
+
+    Raises:
+      ValueError: it is not that.
+    """
+    import sentencepiece
+
+    if not model:  # sentencepiece takes it
+      raise ValueError('it is empty')
+    try:
+      self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError as error:
+      raise ValueError(reason(error)) from error
+    size = self._processor.get_piece_size()
+    self.vocabulary = tuple(self._processor.id_to_piece(list(range(size))))
+    self.eos = int(self._processor.eos_id())
+    self.sha256 = hashlib.sha256(model).hexdigest()
+    if EOS not in self.vocabulary:
+      raise ValueError(f'no {EOS} among {size} pieces')
+
+  def encode(self, texts: list[str]) -> list[list[int]]:
+    """The ids of each text."""
+    encoded: list[list[int]] = self._processor.encode(texts)
+    return encoded
+
+  def decode(self, ids: Iterable[int]) -> str:
+    """The text of some ids."""
+    decoded: str = self._processor.decode([int(index) for index in ids])
+    return decoded
+
+
+def train(texts: Iterable[str], size: int) -> bytes:
+  """A model of ``size`` pieces, by merging the most frequent pairs of pieces.
+
+  Counts of pairs are integers, so the same text gives the same model.
+
+  Args:
+    texts: of any number of lines.
+    size: of the vocabulary, with ``<unk>``, the end of text and the 256 bytes.
+
+  Raises:
+    InputError: the text is too short for so many pieces, or has too many characters.
+
+  References:
+    Sennrich, Haddow, Birch, "Neural Machine Translation of Rare Words with Subword
+    Units", 2016.
+  """
+  import sentencepiece
+
+  model = io.BytesIO()
+  # What is trained on ends at a line, what is encoded need not.
+  lines = (line for text in texts for line in text.splitlines() if line.strip())
+  options: dict[str, Any] = {
+    'model_type': 'bpe',
+    'byte_fallback': True,
+    'max_sentence_length': LONGEST,
+    # Text is left as it is, blanks too, so that it can be had back.
+    'normalization_rule_name': 'identity',
+    'remove_extra_whitespaces': False,
+    'add_dummy_prefix': False,
+    **{'unk_id': 0, 'eos_id': 1, 'bos_id': -1, 'pad_id': -1},
+    **{'unk_piece': UNK, 'eos_piece': EOS},
+    'num_threads': 1,  # it is written into the model
+    'minloglevel': 2,
+  }
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=lines, model_writer=model, vocab_size=size, **options
+    )
+  except RuntimeError as error:
+    # After the place in its source.
+    fault = reason(error).rpartition(']')[2].strip() or 'no text'
+    raise InputError(f'--vocabulary: cannot learn {size} pieces: {fault}') from error
+  return model.getvalue()
+
+
+def trained(texts: Iterable[str], size: int, path: pathlib.Path) -> Pieces:
+  """The pieces kept in a file; learned and kept there the first time.
+
+  Raises:
+    InputError: they cannot be learned, or the file is something else.
+  """
+  try:
+    pieces = Pieces(kept(path, lambda: train(texts, size)))
+  except ValueError as error:
+    raise InputError(f'{path}: not word pieces ({error}): delete it') from error
+  if len(pieces.vocabulary) != size:
+    raise InputError(
+      f'{path}: expected {size} pieces, found {len(pieces.vocabulary)}: delete it'
+    )
+  return pieces
