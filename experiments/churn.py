@@ -140,14 +140,17 @@ def _weights(examples: int, seed: int) -> np.ndarray:
 def _draws(
   values: np.ndarray, pairs: np.ndarray, weights: np.ndarray, seed: int
 ) -> np.ndarray:
-  """``[draws]`` means; NaN where one retrain alone was drawn."""
-  by_pair = values.astype(np.float32) @ weights / weights.sum(0)  # [pairs, draws]
+  """``[draws]`` means; NaN where one retrain alone was drawn, or no example."""
+  drawn = np.maximum(weights.sum(0), 1)
+  by_pair = values.astype(np.float32) @ weights / drawn  # [pairs, draws]
   retrains = int(pairs.max()) + 1
   random = np.random.default_rng([seed, 1])
   counts = random.multinomial(retrains, np.full(retrains, 1 / retrains), DRAWS).T
   of_pair = counts[pairs[:, 0]] * counts[pairs[:, 1]]
-  with np.errstate(invalid='ignore'):
-    return (by_pair * of_pair).sum(0) / of_pair.sum(0)
+  means = np.full(DRAWS, np.nan)
+  some = (of_pair.sum(0) > 0) & (weights.sum(0) > 0)
+  np.divide((by_pair * of_pair).sum(0), of_pair.sum(0), out=means, where=some)
+  return means
 
 
 def _interval(mean: float, draws: np.ndarray) -> Estimate:

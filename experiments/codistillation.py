@@ -75,9 +75,18 @@ class Config(config.Config):
     None, 'training examples (tokens of a text) that are kept; 0: all', config.natural
   )
   cache_dir: str = flag('runs/clicks', 'where click logs are kept as arrays (ctr)')
-  hidden: tuple[int, ...] = flag((), 'units of each layer', config.count)
-  embedding: int = flag(None, 'size of the vector of a category (ctr)', config.count)
-  buckets: int = flag(None, 'vectors of each categorical column (ctr)', config.count)
+  hidden: tuple[int, ...] = flag(
+    (), 'units of each layer; of resnet: blocks of each stage', config.count
+  )
+  embedding: int = flag(
+    None, 'size of the vector of a category (ctr) or word piece (lm)', config.count
+  )
+  buckets: int = flag(
+    None, 'vectors of each categorical column (ctr), word pieces (lm)', config.count
+  )
+  unroll: int = flag(None, 'time steps that gradients go back (lm)', config.count)
+  image_size: int = flag(None, 'side of an image in pixels (resnet)', config.count)
+  width: int = flag(None, 'channels of the first stage (resnet)', config.count)
   dropout: float = flag(None, 'share of units dropped', config.share)
   size: str = flag(None, 'settings of the network (ptb)', config.one_of(*ptb.SIZES))
 
@@ -85,15 +94,18 @@ class Config(config.Config):
 def filled(config: Config) -> Config:
   """What is not given, by model and data set."""
   own = DATASETS[config.model]
-  dataset = config.dataset or own[1 if config.data_dir else 0]
+  dataset = config.dataset or own[1 if config.data_dir and len(own) == 2 else 0]
   if dataset not in own:
     raise InputError(
       f'--dataset: expected one of {", ".join(own)} with --model={config.model}, '
       f'got {dataset!r}'
     )
-  if (config.data_dir is None) != (dataset == own[0]) and dataset != 'mnist':
-    raise InputError(f'--dataset={dataset} and --data_dir do not go together')
-  workdir = config.workdir or f'runs/codistillation_{dataset}'
+  rule = MODELS[config.model].data_dir[dataset]
+  if rule == 'refused' and config.data_dir:
+    raise InputError(f'--data_dir does not apply to --dataset={dataset}')
+  if rule == 'needed' and not config.data_dir:
+    raise InputError(f'--dataset={dataset}: --data_dir says where it is')
+  workdir = config.workdir or f'runs/codistillation_{dataset.replace("/", "_")}'
   config = dataclasses.replace(config, dataset=dataset, workdir=workdir)
   defaults = dict(MODELS[config.model].defaults[dataset])
   values = {name: defaults.pop(name) for name in ('weight', 'epsilon', 'hidden')}

@@ -11,13 +11,14 @@ import numpy as np
 
 import regularizers as reg
 from experiments import churn, exchanging, records, runner, signals
-from experiments.codistillation_models import MODELS, shard
+from experiments.codistillation_models import MODELS
 from experiments.codistilled import codistilled, ensemble
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.evaluate import Row, evaluate
 from experiments.measures import LOG_LOSS
 from experiments.progress import Progress
+from experiments.replica_model import shard
 from experiments.state import Run, State, stack
 from experiments.task import PyTree, Task
 from regularizers.exchange import Directory, ExchangeError, Peers
@@ -46,7 +47,7 @@ _OWN: Mapping[str, set[str]] = {
 _SHARED = {
   *('model', 'dataset', 'seeds', 'batch_size', 'learning_rate'),
   *('eval_every', 'log_every', 'vmap', 'num_train', 'hidden', 'embedding'),
-  *('buckets', 'dropout', 'size'),
+  *('buckets', 'dropout', 'size', 'unroll', 'image_size', 'width'),
 }
 
 

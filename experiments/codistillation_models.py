@@ -1,58 +1,22 @@
 """What codistillation is tried on: data, model and optimizer, by name."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import optax
 from flax import nnx
 
 from experiments import mnist, ptb
+from experiments.codistillation_large import LANGUAGE_MODEL, RESNET
 from experiments.datasets import batching, clicks, criteo, digits
 from experiments.datasets import mnist as mnist_files
 from experiments.datasets.dataset import Dataset
-from experiments.errors import InputError
 from experiments.models.click_network import ClickNetwork
+from experiments.replica_model import Model
 from experiments.task import Task, classification
 
 FEATURES = ('number', 'category')
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-  """How one kind of model is trained.
-
-  Attributes:
-    defaults: of the flags that are not given, by data set.
-    data: ``config -> data set``, the same for all retrains.
-    task: ``config, data set by seed -> task``; its outputs are logits.
-    optimizer: ``config, data set -> optimizer``.
-    steps_per_epoch: ``config, data set -> steps``.
-  """
-
-  defaults: Mapping[str, Mapping[str, Any]]
-  data: Callable[[Any], Dataset]
-  task: Callable[[Any, Mapping[int, Any]], Task]
-  optimizer: Callable[[Any, Any], optax.GradientTransformation]
-  steps_per_epoch: Callable[[Any, Any], int]
-
-
-def shard(dataset: Dataset, index: int, count: int) -> Dataset:
-  """The part of the training examples that replica ``index`` of ``count`` sees.
-
-  Examples are dealt out in turn; running text, whose order matters, is cut.
-  """
-  train = dict(dataset.splits['train'])
-  size = len(train['label'])
-  if set(train) == {'label'}:
-    length = size // count
-    rows = slice(index * length, (index + 1) * length)
-  else:
-    rows = slice(index, size, count)
-  if count > size:
-    raise InputError(f'--num_replicas: {count} are more than the {size} examples')
-  part = {name: array[rows] for name, array in train.items()}
-  return dataclasses.replace(dataset, splits={**dataset.splits, 'train': part})
 
 
 def _classifier_steps(config: Any, dataset: Dataset) -> int:
@@ -171,6 +135,7 @@ MODELS: Mapping[str, Model] = {
     _click_task,
     _click_optimizer,
     _classifier_steps,
+    {'clicks': 'refused', 'criteo': 'needed'},
   ),
   'mnist': Model(
     {
@@ -202,6 +167,7 @@ MODELS: Mapping[str, Model] = {
     _image_task,
     _image_optimizer,
     _classifier_steps,
+    {'digits': 'refused', 'mnist': 'taken'},
   ),
   'ptb': Model(
     {
@@ -228,5 +194,8 @@ MODELS: Mapping[str, Model] = {
     _text_task,
     _text_optimizer,
     _text_steps,
+    {'pydoc': 'refused', 'text': 'needed'},
   ),
+  'resnet': RESNET,
+  'lm': LANGUAGE_MODEL,
 }

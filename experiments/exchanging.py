@@ -35,7 +35,7 @@ def local(base: Task, num_replicas: int, every: int) -> Callable[[State], State]
       leaf = jnp.moveaxis(leaf, 1, 2)
       return leaf.reshape(-1, *leaf.shape[2:])
 
-    trees = jax.tree.map(by_replica, _given(base, state))
+    trees = jax.tree.map(by_replica, given_by(base, state))
     peers = exchange.swap(state.step, trees)
     count = state.runs.seed.shape[0] // num_replicas
     steps = jnp.repeat(peers.steps[:, :, None], count, axis=2)
@@ -63,7 +63,7 @@ class ThroughDirectory:
     tree: PyTree = None
     step = int(state.step)
     if step % self._exchange.every == 0:
-      tree = _given(self._base, state)
+      tree = given_by(self._base, state)
     try:
       self._peers = self._exchange(step, tree, before)
     except ExchangeError as error:
@@ -111,7 +111,7 @@ def grouped(base: Task, state: State, size: int) -> PyTree:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _given(base: Task, state: State) -> PyTree:
+def given_by(base: Task, state: State) -> PyTree:
   return given(base, state.runs.params, state.runs.model_state['own'])
 
 

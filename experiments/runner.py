@@ -202,7 +202,7 @@ def _train(
   received: Sequence[int],
 ) -> State:
   began, step = time.monotonic(), int(state.step)
-  for new_state, rows in _states(job, loss, state):
+  for new_state, rows in states(job, loss, state):
     state = new_state
     progress.advance((int(state.step) - step) * len(job.seeds))
     step = int(state.step)
@@ -224,9 +224,7 @@ def _train(
   return state
 
 
-def _states(
-  job: Job, loss: reg.Loss, state: State
-) -> Iterator[tuple[State, list[Row]]]:
+def states(job: Job, loss: reg.Loss, state: State) -> Iterator[tuple[State, list[Row]]]:
   """States and rows of training, as ``job.between`` leaves them."""
   stops = [job.eval_every, job.checkpoint_every]
   stops += [job.between_every] if job.between_every else []

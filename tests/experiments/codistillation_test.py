@@ -17,9 +17,10 @@ import pytest
 from experiments import churn, codistillation, exchanging, launch, runs
 from experiments.codistillation import Config
 from experiments.codistillation_arms import Arm
-from experiments.codistillation_models import MODELS, shard
+from experiments.codistillation_models import MODELS
 from experiments.codistilled import codistilled
 from experiments.errors import InputError
+from experiments.replica_model import shard
 from experiments.state import init_state, stack
 from experiments.train import training
 
@@ -45,8 +46,7 @@ def rows(directory: pathlib.Path) -> list[dict]:
   return [json.loads(line) for line in lines]
 
 
-ALL = ('baseline', 'double_batch', 'label_smoothing', 'unigram_smoothing')
-ALL += ('codistillation', 'same_data', 'ensemble', 'distillation')
+ALL = ('baseline', 'unigram_smoothing', 'codistillation', 'ensemble', 'distillation')
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +64,7 @@ def test_every_arm_is_in_the_table(finished: pathlib.Path):
   found = {run.arm: run for run in runs.collect([finished])}
   assert {arm: len(run.seeds) for arm, run in found.items()} == {
     **dict.fromkeys(ALL, 2),
-    **dict.fromkeys(('baseline', 'codistillation', 'same_data'), 4),
+    **dict.fromkeys(('baseline', 'codistillation'), 4),
   }
 
 
@@ -208,7 +208,7 @@ BAD = [
   ({'threshold': (1.0,)}, 'none of the arms takes it'),
   ({'select': True}, '--select'),
   ({'dataset': 'clicks'}, '--dataset: expected one of digits, mnist'),
-  ({'dataset': 'digits', 'data_dir': '/nowhere'}, 'do not go together'),
+  ({'dataset': 'digits', 'data_dir': '/nowhere'}, '--data_dir does not apply'),
   ({'arms': ('ensemble',)}, 'is made of the models of baseline'),
 ]
 
