@@ -11,6 +11,7 @@ between the timed parts.
 
 import dataclasses
 import datetime
+import functools
 import pathlib
 import statistics
 import tempfile
@@ -111,18 +112,18 @@ class Replica:
 
 def _timed(job: runner.Job, loss: Any, state: State) -> float:
   start = time.perf_counter()
-  for state, _ in runner.states(job, loss, state):  # noqa: B020
-    jax.block_until_ready(state.step)
+  for new_state, _ in runner.states(job, loss, state):
+    jax.block_until_ready(new_state.step)
   return 1e3 * (time.perf_counter() - start) / STEPS
 
 
 def measured(name: str, fields: Mapping[str, Any], rounds: int, cache: str) -> Cost:
   """All candidates in turn."""
   replica = Replica(fields, cache)
-  candidates = {
+  candidates: dict[Any, Any] = {
     'plain': replica.plain,
     'taught': replica.taught,
-    **{k: lambda k=k: replica.exchanging(k) for k in INTERVALS},
+    **{k: functools.partial(replica.exchanging, k) for k in INTERVALS},
   }
   for run in candidates.values():  # compiles
     run()

@@ -127,8 +127,11 @@ def change(
     seed: of the draws.
   """
   weights = _weights(ours[0].shape[1], seed)
-  draws = _draws(*ours, weights, seed) / _draws(*theirs, weights, seed + 1)
-  return _interval(float(ours[0].mean() / theirs[0].mean()) - 1, draws - 1)
+  theirs_drawn = _draws(*theirs, weights, seed + 1)
+  theirs_drawn[theirs_drawn == 0] = np.nan  # no churn, no change of it
+  draws = _draws(*ours, weights, seed) / theirs_drawn
+  mean = float(ours[0].mean() / max(theirs[0].mean(), np.finfo(float).tiny))
+  return _interval(mean - 1, draws - 1)
 
 
 def _weights(examples: int, seed: int) -> np.ndarray:

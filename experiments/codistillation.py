@@ -32,7 +32,7 @@ class Config(config.Config):
   dataset: str = flag(
     None,
     '; '.join(f'{" or ".join(own)} ({name})' for name, own in DATASETS.items())
-    + '; default: the first, the second with --data_dir',
+    + '; default: the first, with --data_dir the first that is not embedded',
   )
   arms: tuple[str, ...] = flag(
     DEFAULT_ARMS, '; '.join(f'{arm}: {text}' for arm, text in ARMS.items())
@@ -94,13 +94,15 @@ class Config(config.Config):
 def filled(config: Config) -> Config:
   """What is not given, by model and data set."""
   own = DATASETS[config.model]
-  dataset = config.dataset or own[1 if config.data_dir and len(own) == 2 else 0]
+  rules = MODELS[config.model].data_dir
+  takers = [name for name in own if rules[name] != 'refused'] or own
+  dataset = config.dataset or (takers if config.data_dir else own)[0]
   if dataset not in own:
     raise InputError(
       f'--dataset: expected one of {", ".join(own)} with --model={config.model}, '
       f'got {dataset!r}'
     )
-  rule = MODELS[config.model].data_dir[dataset]
+  rule = rules[dataset]
   if rule == 'refused' and config.data_dir:
     raise InputError(f'--data_dir does not apply to --dataset={dataset}')
   if rule == 'needed' and not config.data_dir:

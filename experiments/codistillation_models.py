@@ -60,7 +60,8 @@ def _image_config(config: Any) -> mnist.Config:
     name: getattr(config, name)
     for name in ('dataset', 'data_dir', 'batch_size', 'learning_rate', 'hidden')
   }
-  own = mnist.Config(**fields, dropout=config.dropout, num_steps=1)
+  more = {'dropout': config.dropout, 'momentum': 0.9, 'init_std': 0.0}
+  own = mnist.Config(**fields, **more, num_steps=1)
   return mnist.filled(own)
 
 
@@ -146,7 +147,7 @@ MODELS: Mapping[str, Model] = {
         'hidden': (64, 64),
         'num_train': 0,
         'batch_size': 32,
-        'learning_rate': 0.1,
+        'learning_rate': 0.02,
         'dropout': 0.0,
         'num_epochs': 30,
         'burn_in': 100,
@@ -157,7 +158,7 @@ MODELS: Mapping[str, Model] = {
         'epsilon': 0.1,
         'hidden': (256, 256),
         'batch_size': 128,
-        'learning_rate': 0.05,
+        'learning_rate': 0.02,
         'dropout': 0.0,
         'num_epochs': 4,
         'burn_in': 400,

@@ -37,7 +37,8 @@ def write(workdir: pathlib.Path) -> str:
   curves.validation_curves(
     [run.path for run in runs if _curve(run)], workdir / 'validation.png'
   )
-  churn_and_loss(runs, workdir / 'churn.png')
+  if any(of_run(run) for run in runs):
+    churn_and_loss(runs, workdir / 'churn.png')
   plain = '\n'.join(
     [*report.aligned([_HEADER, *rows], markdown=False), '', HOW_TO_READ]
   )

@@ -178,7 +178,8 @@ def batches(
     size = -(-len(labels) // batch_size) * batch_size
     places = grain.MapDataset.range(size)
     read = functools.partial(_central, images, labels)
-  options = grain.ReadOptions(threads, AHEAD * batch_size)
+  ahead = AHEAD * batch_size
+  options = grain.ReadOptions(min(threads, ahead), ahead)
   iterator = iter(places.map(read).to_iter_dataset(options).batch(batch_size))
   try:
     yield from iterator
