@@ -183,4 +183,4 @@ def _check(line: bytes, place: str) -> None:
 
 
 def _shown(field: bytes) -> str:
-  return repr(field[:40].decode('ascii', 'backslashreplace'))
+  return repr(field[:40])[1:]
