@@ -10,10 +10,14 @@ import dataclasses
 import math
 import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from experiments.datasets import criteo
+from experiments.datasets.click_arrays import prepared
+from experiments.datasets.click_lines import CATEGORIES, NUMBERS, Log
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 
@@ -56,14 +60,14 @@ def load(
       temporary.replace(path)
     except OSError as error:
       raise InputError(f'cannot write {path}: {error.strerror}') from error
-  arrays, _ = criteo.prepared([path], cache / f'buckets_{buckets}', buckets)
+  arrays, _ = prepared([path], cache, buckets)
   if not np.array_equal(arrays['label'], log.label):
     raise InputError(f'{path} is not what was generated; remove {cache}')
   return criteo.split('clicks', arrays, SIZES, num_train, _about(log))
 
 
 @dataclasses.dataclass(frozen=True)
-class Generated(criteo.Log):
+class Generated(Log):
   """A log with its true probabilities ``[n]``."""
 
   probability: np.ndarray
@@ -83,22 +87,29 @@ def generated() -> Generated:
   return Generated(label, integer, values, probability)
 
 
-def text(log: criteo.Log) -> bytes:
+def text(log: Log) -> bytes:
   """The lines of Criteo's file."""
-  lines = []
-  for label, integers, categories in zip(
-    log.label.tolist(), log.integer.tolist(), log.category.tolist(), strict=True
-  ):
-    numbers = ['' if math.isnan(x) else str(int(x)) for x in integers]
-    names = ['' if x < 0 else f'{x:08x}' for x in categories]
-    lines.append('\t'.join([str(label), *numbers, *names]))
-  return ('\n'.join(lines) + '\n').encode()
+  parts = [
+    _written(log.label[:, None], str),
+    _written(log.integer, lambda x: '\t' if math.isnan(x) else f'\t{int(x)}'),
+    _written(log.category, lambda x: '\t' if x < 0 else f'\t{x:08x}'),
+    np.full((len(log.label), 1), ord('\n'), np.uint8),
+  ]
+  symbols = np.concatenate(parts, axis=1)
+  return symbols[symbols != 0].tobytes()
+
+
+def _written(values: np.ndarray, form: Callable[[Any], str]) -> np.ndarray:
+  """Symbols ``[n, m]`` of the values of each line, with zeros to leave out."""
+  distinct, place = np.unique(values, return_inverse=True)
+  names = np.array([form(value) for value in distinct.tolist()], 'S')
+  return names[place.reshape(values.shape)].view(np.uint8)
 
 
 def _integers(random: np.random.RandomState, total: int) -> np.ndarray:
   """Heavy-tailed counts; some are negative, some missing."""
-  scale = np.linspace(0.5, 5.0, criteo.NUMBERS)
-  counts = np.floor(np.exp(scale + random.standard_normal((total, criteo.NUMBERS))))
+  scale = np.linspace(0.5, 5.0, NUMBERS)
+  counts = np.floor(np.exp(scale + random.standard_normal((total, NUMBERS))))
   negative = random.random_sample(counts.shape) < _NEGATIVE
   counts = np.where(negative, -1.0 - np.floor(counts / 10), counts)
   missing = random.random_sample(counts.shape) < _MISSING
@@ -109,9 +120,9 @@ def _categories(
   random: np.random.RandomState, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Ranks ``[n, 26]`` by frequency, and what stands for them; -1: missing."""
-  ranks = np.empty((total, criteo.CATEGORIES), np.int64)
+  ranks = np.empty((total, CATEGORIES), np.int64)
   values = np.empty_like(ranks)
-  for column in range(criteo.CATEGORIES):
+  for column in range(CATEGORIES):
     count = _VALUES[column % len(_VALUES)]
     weights = 1 / (np.arange(count) + 3.0)
     ranks[:, column] = np.searchsorted(
@@ -137,8 +148,8 @@ def _additive(random: np.random.RandomState, ranks: np.ndarray) -> np.ndarray:
 def _of_numbers(random: np.random.RandomState, integer: np.ndarray) -> np.ndarray:
   """Bumps and steps of the logarithms."""
   size = _size(integer)
-  centre = random.uniform(0.5, 4.0, criteo.NUMBERS)
-  slope = random.standard_normal(criteo.NUMBERS)
+  centre = random.uniform(0.5, 4.0, NUMBERS)
+  slope = random.standard_normal(NUMBERS)
   return (np.tanh(size - centre) * slope).sum(axis=1)
 
 
@@ -148,11 +159,11 @@ def _of_pairs(
   """Products of effects of two columns, half of them with an integer."""
   size, total = _size(integer), np.zeros(len(ranks))
   for pair in range(_PAIRS):
-    first = _effects(random, ranks[:, random.randint(criteo.CATEGORIES)])
+    first = _effects(random, ranks[:, random.randint(CATEGORIES)])
     if pair % 2:
-      second = np.tanh(size[:, random.randint(criteo.NUMBERS)] - 2.0)
+      second = np.tanh(size[:, random.randint(NUMBERS)] - 2.0)
     else:
-      second = _effects(random, ranks[:, random.randint(criteo.CATEGORIES)])
+      second = _effects(random, ranks[:, random.randint(CATEGORIES)])
     total = total + first * second
   return total
 

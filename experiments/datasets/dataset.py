@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
+_ROWS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,5 +36,6 @@ class Dataset:
     for split in sorted(self.splits):
       for key, array in sorted(self.splits[split].items()):
         digest.update(f'{split}/{key}{array.dtype.str}{array.shape}'.encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        for start in range(0, len(array), _ROWS):  # it may be larger than the memory
+          digest.update(np.ascontiguousarray(array[start : start + _ROWS]).tobytes())
     return digest.hexdigest()

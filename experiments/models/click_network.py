@@ -63,9 +63,11 @@ class ClickNetwork(nnx.Module):
       deterministic: whether dropout is off; None leaves it to ``model.eval()``.
       rngs: key ``dropout``; needed when dropout is on.
     """
-    rows = inputs['category'] + jnp.arange(CATEGORIES) * self.buckets
+    category = inputs['category']
+    offsets = jnp.arange(CATEGORIES) * self.buckets
+    rows = category + jnp.broadcast_to(offsets, category.shape)
     vectors = self.vectors[...][rows]
-    flat = vectors.reshape(*rows.shape[:-1], -1)
+    flat = vectors.reshape(*category.shape[:-1], -1)
     features = jnp.concatenate([inputs['number'], flat], axis=-1)
     logit = self.layers(features, deterministic=deterministic, rngs=rngs)
     return jnp.concatenate([jnp.zeros_like(logit), logit], axis=-1)
