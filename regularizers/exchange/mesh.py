@@ -75,7 +75,7 @@ class Mesh(Stacked):
 
   def swap(self, step: jax.Array, tree: PyTree) -> Peers:
     count, axis = self.replicas, self.axis_name
-    spec: Any = jax.sharding.PartitionSpec(axis)  # type: ignore[no-untyped-call]
+    spec: Any = jax.sharding.PartitionSpec
 
     def permuted(leaf: jax.Array) -> jax.Array:
       parts = [_from_peer(leaf, axis, count, shift) for shift in range(1, count)]
@@ -86,15 +86,24 @@ class Mesh(Stacked):
       steps = jnp.full((1, count - 1), step, jnp.int32)
       return Peers(widened(trees, tree), steps)
 
-    # Manual along the replicas alone: what the other axes split stays split.
+    # What the other axes split stays split: those that XLA may use as it likes are left
+    # to it, along the explicit ones leaves are taken as they are.
+    leaves, structure = jax.tree.flatten(tree)
+    splits = [tuple(jax.typeof(leaf).sharding.spec[1:]) for leaf in leaves]
+    given = [spec(axis, *split) for split in splits]
+    explicit = _explicit(self.mesh)
+    if axis in explicit:
+      places = [jax.sharding.NamedSharding(self.mesh, one) for one in given]
+      leaves = [jax.reshard(*pair) for pair in zip(leaves, places, strict=True)]
+    taken = structure.unflatten(spec(axis, None, *split) for split in splits)
     mapped = jax.shard_map(
       send,
       mesh=self.mesh,
-      in_specs=(jax.sharding.PartitionSpec(), spec),  # type: ignore[no-untyped-call]
-      out_specs=spec,
-      axis_names={axis},
+      in_specs=(spec(), structure.unflatten(given)),
+      out_specs=Peers(taken, spec(axis)),
+      axis_names={axis, *explicit},
     )
-    peers: Peers = mapped(step, tree)
+    peers: Peers = mapped(step, structure.unflatten(leaves))
     return peers
 
 
@@ -103,6 +112,11 @@ def _from_peer(leaf: jax.Array, axis: str, count: int, shift: int) -> jax.Array:
   pairs = [((i + shift) % count, i) for i in range(count)]
   out: jax.Array = jax.lax.ppermute(leaf, axis, pairs)  # type: ignore[no-untyped-call]
   return out
+
+
+def _explicit(mesh: jax.sharding.Mesh) -> list[str]:
+  kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+  return [name for name, kind in kinds if kind == jax.sharding.AxisType.Explicit]
 
 
 def _zeros(tree: PyTree) -> PyTree:

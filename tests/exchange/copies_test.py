@@ -88,14 +88,19 @@ def test_junk(junk: bytes, measured: bool):
 
 VALUES = st.recursive(
   st.none() | st.integers() | st.floats() | st.text(max_size=5),
-  lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+  lambda inner: (
+    st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner)
+  ),
   max_leaves=5,
 )
 ENTRIES = st.fixed_dictionaries(
   {'dtype': st.just('F32') | VALUES, 'shape': VALUES, 'data_offsets': VALUES}
 )
 HEADERS = VALUES | st.fixed_dictionaries(
-  {'w': ENTRIES | VALUES, '__metadata__': VALUES | st.fixed_dictionaries({'sha256': VALUES})}
+  {
+    'w': ENTRIES | VALUES,
+    '__metadata__': VALUES | st.fixed_dictionaries({'sha256': VALUES}),
+  }
 )
 
 

@@ -78,7 +78,10 @@ def test_empty_tree():
   [
     ({'num_replicas': 1}, 'num_replicas: expected an integer of at least 2, got 1'),
     ({'num_replicas': 2.0}, 'num_replicas'),
-    ({'num_replicas': 2, 'every': 0}, 'every: expected an integer of at least 1, got 0'),
+    (
+      {'num_replicas': 2, 'every': 0},
+      'every: expected an integer of at least 1, got 0',
+    ),
     ({'num_replicas': 2, 'dtype': jnp.int8}, 'dtype: expected a floating type'),
   ],
 )

@@ -57,17 +57,24 @@ def split(mesh: Any, dtype: Any) -> dict[str, Any]:
   """Where the copies of a leaf lie that is split along the other axis too."""
   exchange = Mesh(mesh, 'replica', 1, dtype)
   tree = {
-    'w': jax.device_put(jnp.ones((2, 6, 8)), NamedSharding(mesh, P('replica', None, 'data'))),
+    'w': jax.device_put(
+      jnp.ones((2, 6, 8)), NamedSharding(mesh, P('replica', None, 'data'))
+    ),
     'flag': jnp.array([True, False]),
   }
   first = exchange.init(tree)
   second = exchange(0, tree, first)
   third = jax.jit(exchange.__call__)(1, tree, second)
-  shapes = [p.trees['w'].addressable_shards[0].data.shape for p in (first, second, third)]
+  shapes = [
+    p.trees['w'].addressable_shards[0].data.shape for p in (first, second, third)
+  ]
   text = jax.jit(exchange.swap).lower(jnp.int32(1), tree).compile().as_text()
   kinds = r'= (\w+)\[.*? (all-\w+|collective-\w+|reduce-scatter)(?:-start)?\('
   found = re.findall(kinds, text)
-  return {'shapes': shapes, 'collectives': sorted(' '.join(pair[::-1]) for pair in found)}
+  return {
+    'shapes': shapes,
+    'collectives': sorted(' '.join(pair[::-1]) for pair in found),
+  }
 
 
 def on_four_devices() -> dict[str, Any]:
@@ -75,9 +82,9 @@ def on_four_devices() -> dict[str, Any]:
   for name, shape in (('2x2', (2, 2)), ('3', (3,))):
     out |= {f'{name}/{key}': value for key, value in trained(mesh_of(shape)).items()}
   for kind in (AxisType.Auto, AxisType.Explicit):
-    for dtype in (None, jnp.bfloat16):
+    for dtype in (None, jnp.float16):
       found = split(mesh_of((2, 2), kind), dtype)
-      name = f'{kind.name}/{"f32" if dtype is None else "bf16"}'
+      name = f'{kind.name}/{"f32" if dtype is None else "f16"}'
       out |= {f'{name}/{key}': value for key, value in found.items()}
   empty = Mesh(mesh_of((2, 2)), 'replica', 1)
   return out | {'empty': empty(3, {}, empty.init({})).steps}

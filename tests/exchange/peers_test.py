@@ -34,7 +34,9 @@ def reference(steps: Any, logits: Any, own: Any, where: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize('mask', MASKS)
-@pytest.mark.parametrize('steps', [[0], [3, 7], [-1, 7, 2], [3, -1, -1], [-1, -1]], ids=str)
+@pytest.mark.parametrize(
+  'steps', [[0], [3, 7], [-1, 7, 2], [3, -1, -1], [-1, -1]], ids=str
+)
 def test_average(steps: list[int], mask: str, rng: np.random.Generator):
   logits, own = 3 * rng.normal(size=(len(steps), *SHAPE)), rng.normal(size=SHAPE)
   logits[:, 0] += 1e4
