@@ -7,23 +7,25 @@ killed is started again, maybe from an earlier step: the newest copy is the one 
 highest number.
 """
 
-import dataclasses
+import collections
 import os
 import pathlib
+import re
 import warnings
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regularizers.exchange import files, worker
+from regularizers.exchange import files, leaves, worker
 from regularizers.exchange.claims import Claim
 from regularizers.exchange.files import Copy, DamagedError
+from regularizers.exchange.leaves import Taken
 from regularizers.exchange.peers import ExchangeError, Peers, PyTree
-from regularizers.exchange.stacked import check_counts
+from regularizers.exchange.stacked import check_counts, check_dtype
 
+_NAME = re.compile(r'[0-9]+-[0-9]+\.safetensors')
 KEPT = 2  # whoever reads the older one may end; a damaged one has a predecessor
 
 
@@ -66,8 +68,8 @@ class Directory:
         return what is there.
 
     Raises:
-      ValueError: the index is none of the replicas, fewer than two of them, or
-        ``every`` < 1.
+      ValueError: the index is none of the replicas, fewer than two of them,
+        ``every`` < 1, or a ``dtype`` that is not floating.
       ExchangeError: another process is this replica, or the directory cannot be
         written.
 
@@ -88,7 +90,8 @@ class Directory:
       [[1. 2.]] [10]
     """
     check_counts(num_replicas, every)
-    if not 0 <= replica < num_replicas:
+    check_dtype(dtype)
+    if not isinstance(replica, (int, np.integer)) or not 0 <= replica < num_replicas:
       raise ValueError(f'replica: expected 0 to {num_replicas - 1}, got {replica}')
     self.path = pathlib.Path(path)
     self.replica, self.num_replicas, self.every = replica, num_replicas, every
@@ -96,9 +99,11 @@ class Directory:
     self._claim = Claim(self._place(replica))
     self._number = max(map(_number, _copies(self._place(replica))), default=0)
     self._known = set(_copies(self._place(replica)))
-    self._taken: dict[int, _Taken] | None = None  # by peer
+    self._taken: dict[int, Taken] | None = None  # by peer
     self._refused: set[pathlib.Path] = set()
     self._said: set[str] = set()
+    self._unsaid: collections.deque[str] = collections.deque()
+    self._closed = False
     self._thread = worker.Worker() if background else None
 
   @property
@@ -108,13 +113,16 @@ class Directory:
     return [(self.replica + shift) % count for shift in range(1, count)]
 
   def init(self, tree: PyTree) -> Peers:
-    """Nothing yet: ``[peers, ...]`` zeros."""
-    for path, leaf in jax.tree.leaves_with_path(tree):
-      if not jnp.issubdtype(jnp.asarray(leaf).dtype, np.generic):
-        name = jax.tree_util.keystr(path)
-        raise ExchangeError(f'{name}: leaves of type {leaf.dtype} cannot be exchanged')
+    """Nothing yet: ``[peers, ...]`` zeros.
+
+    Raises:
+      ExchangeError: a leaf of a type that has no place in a file, as random keys.
+    """
+    leaves.check_types(tree)
     count = self.num_replicas - 1
-    zeros = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), tree)
+    zeros = jax.tree.map(
+      lambda leaf: jnp.zeros((count, *jnp.shape(leaf)), jnp.result_type(leaf)), tree
+    )
     return Peers(zeros, jnp.full(count, -1, jnp.int32))
 
   def __call__(self, step: int, tree: PyTree, peers: Peers) -> Peers:
@@ -130,28 +138,44 @@ class Directory:
     Raises:
       ExchangeError: a peer that does not go with this replica: other leaves, shapes or
         types, another number of replicas; or another process that is this replica.
+      ValueError: peers of another tree; after ``close``.
     """
+    if self._closed:
+      raise ValueError('the exchange is closed')
+    step = int(step)
     if self._taken is None:
-      self._taken = _taken_before(self.peers, peers)
-    due = int(step) % self.every == 0
+      leaves.check_types(tree)
+      self._taken = leaves.taken_before(self.peers, peers, tree)
+    due = step % self.every == 0
     if self._thread is None:
-      news = self._exchange(int(step), _host(tree)) if due else None
-      return peers if news is None else news
-    news = self._thread.result()
-    if due and self._thread.idle:
-      host = _host(tree)
-      self._thread.start(lambda: self._exchange(int(step), host))
+      news = self._exchange(step, leaves.host(tree)) if due else None
+    else:
+      news = self._thread.result()
+      if due and self._thread.idle:
+        host = leaves.host(tree)
+        self._thread.start(lambda: self._exchange(step, host))
+    self._warn()
     return peers if news is None else news
 
   def close(self, timeout: float = 10.0) -> None:
     """Waits for the exchange under way, but not for ever, and gives the place free.
 
+    What went wrong in it is a warning now.
+
     Args:
       timeout: seconds.
     """
+    if self._closed:
+      return
+    self._closed = True
     if self._thread is not None:
       self._thread.close(timeout)
+      try:
+        self._thread.result()
+      except ExchangeError as error:
+        self._say(str(error))
     self._claim.release()
+    self._warn()
 
   def __enter__(self) -> 'Directory':
     return self
@@ -177,9 +201,16 @@ class Directory:
       files.write(name, content)
       self._known.add(name)
       for old in _copies(place)[:-KEPT]:
-        old.unlink(missing_ok=True)
+        self._remove(old)
     except OSError as error:
       self._say(f'cannot write to {place}: {error.strerror or error}')
+
+  def _remove(self, old: pathlib.Path) -> None:
+    try:
+      old.unlink(missing_ok=True)
+      self._known.discard(old)
+    except OSError as error:
+      self._say(f'cannot remove {old}: {error.strerror or error}')
 
   def _copy(self, step: int, tree: PyTree) -> Copy:
     about = {
@@ -187,13 +218,13 @@ class Directory:
       'replica': str(self.replica),
       'num_replicas': str(self.num_replicas),
     }
-    leaves = {name: self._wired(leaf) for name, leaf in _named(tree).items()}
-    return Copy(about, leaves)
+    named = leaves.named(tree)
+    return Copy(about, {name: self._narrowed(leaf) for name, leaf in named.items()})
 
-  def _wired(self, leaf: np.ndarray) -> np.ndarray:
+  def _narrowed(self, leaf: np.ndarray) -> np.ndarray:
     if self._dtype is None or not jnp.issubdtype(leaf.dtype, jnp.floating):
       return leaf
-    return leaf.astype(self._dtype)
+    return leaves.cast(leaf, self._dtype)
 
   def _check_alone(self, place: pathlib.Path) -> None:
     strange = [path for path in _copies(place) if path not in self._known]
@@ -206,7 +237,7 @@ class Directory:
   def _read(self, tree: PyTree) -> Peers | None:
     """All that was taken, if a peer has something newer."""
     assert self._taken is not None
-    before, expected = dict(self._taken), _named(tree)
+    before, expected = dict(self._taken), leaves.named(tree)
     for peer in self.peers:
       try:
         self._take(self._taken, peer, expected)
@@ -214,10 +245,10 @@ class Directory:
         self._say(f'cannot read {self._place(peer)}: {error.strerror or error}')
     if all(self._taken.get(peer) is before.get(peer) for peer in self.peers):
       return None
-    return _stacked([self._taken.get(peer) for peer in self.peers], tree)
+    return leaves.stacked([self._taken.get(peer) for peer in self.peers], tree)
 
   def _take(
-    self, taken: 'dict[int, _Taken]', peer: int, expected: dict[str, np.ndarray]
+    self, taken: dict[int, Taken], peer: int, expected: dict[str, np.ndarray]
   ) -> None:
     """The newest whole copy of a peer, unless it was taken before."""
     for path in reversed(_copies(self._place(peer))):
@@ -226,67 +257,30 @@ class Directory:
       if path in self._refused:
         continue
       try:
-        copy = files.decode(path.read_bytes())
+        copy = files.decode(files.read(path))
       except FileNotFoundError:
         continue  # its replica wrote newer ones, and removed it
+      except OSError as error:
+        self._say(f'cannot read {path}: {error.strerror or error}')
+        continue
       except DamagedError as error:
         self._refused.add(path)
         self._say(f'{path} is damaged: {error}')
         continue
-      _check_fits(path, copy, expected, self.num_replicas)
-      taken[peer] = _Taken(path.name, int(copy.about['step']), copy.leaves)
+      leaves.check_fits(path, copy, expected, self.num_replicas)
+      taken[peer] = Taken(path.name, int(copy.about['step']), copy.leaves)
       return
 
   def _say(self, line: str) -> None:
+    """Once, and to the caller: a thread of its own has no place for warnings."""
     if line not in self._said:
       self._said.add(line)
-      warnings.warn(f'exchange: {line}', RuntimeWarning, stacklevel=2)
+      self._unsaid.append(line)
 
-
-@dataclasses.dataclass(frozen=True)
-class _Taken:
-  """The copy of a peer: its file, its step, its leaves by name."""
-
-  name: str
-  step: int
-  leaves: Mapping[str, np.ndarray]
-
-
-def _taken_before(indices: list[int], peers: Peers) -> dict[int, _Taken]:
-  """What a checkpoint holds of the peers, so that it is used until there is news."""
-  steps, leaves = np.asarray(peers.steps), _named(peers.trees)
-  return {
-    peer: _Taken('', int(step), {name: leaf[i] for name, leaf in leaves.items()})
-    for i, (peer, step) in enumerate(zip(indices, steps, strict=True))
-    if step >= 0
-  }
-
-
-def _stacked(taken: Sequence[_Taken | None], tree: PyTree) -> Peers:
-  """With an axis of peers; zeros for those of which there is nothing."""
-
-  def rows(name: str, leaf: np.ndarray) -> list[np.ndarray]:
-    return [
-      np.zeros_like(leaf) if t is None else t.leaves[name].astype(leaf.dtype)
-      for t in taken
-    ]
-
-  stacked = [np.stack(rows(name, leaf)) for name, leaf in _named(tree).items()]
-  steps = np.array([-1 if t is None else t.step for t in taken], np.int32)
-  trees = jax.tree.unflatten(jax.tree.structure(tree), map(jnp.asarray, stacked))
-  return Peers(trees, jnp.asarray(steps))
-
-
-def _host(tree: PyTree) -> PyTree:
-  """Copies in this process's memory: the originals may be donated and used again."""
-  return jax.tree.map(np.array, jax.device_get(tree))
-
-
-def _named(tree: PyTree) -> dict[str, np.ndarray]:
-  return {
-    jax.tree_util.keystr(path, simple=True, separator='.'): np.asarray(leaf)
-    for path, leaf in jax.tree.leaves_with_path(tree)
-  }
+  def _warn(self) -> None:
+    while self._unsaid:
+      line = self._unsaid.popleft()
+      warnings.warn(f'exchange: {line}', RuntimeWarning, stacklevel=3)
 
 
 def _copies(place: pathlib.Path) -> list[pathlib.Path]:
@@ -295,52 +289,9 @@ def _copies(place: pathlib.Path) -> list[pathlib.Path]:
     names = os.listdir(place)
   except FileNotFoundError:
     return []
-  found = [place / name for name in names if _is_copy(name)]
-  return sorted(found, key=lambda path: path.name)
-
-
-def _is_copy(name: str) -> bool:
-  stem, _, ending = name.partition('.')
-  number, _, step = stem.partition('-')
-  return ending == 'safetensors' and number.isdigit() and step.isdigit()
+  found = [place / name for name in names if _NAME.fullmatch(name)]
+  return sorted(found, key=lambda path: (_number(path), path.name))
 
 
 def _number(path: pathlib.Path) -> int:
   return int(path.name.partition('-')[0])
-
-
-def _check_fits(
-  path: pathlib.Path,
-  copy: Copy,
-  expected: dict[str, np.ndarray],
-  num_replicas: int,
-) -> None:
-  """Raises ExchangeError, naming the first difference."""
-  count = copy.about.get('num_replicas')
-  if count != str(num_replicas):
-    raise ExchangeError(f'{path}: one of {count} replicas, expected {num_replicas}')
-  for name, leaf in expected.items():
-    if name not in copy.leaves:
-      raise ExchangeError(f'{path}: no leaf {name}: the replicas are different models')
-    there = copy.leaves[name]
-    if there.shape != leaf.shape:
-      raise ExchangeError(
-        f'{path}: leaf {name}: expected shape {list(leaf.shape)}, got '
-        f'{list(there.shape)}: the replicas are different models'
-      )
-    if not _same_kind(there.dtype, leaf.dtype):
-      raise ExchangeError(
-        f'{path}: leaf {name}: expected {leaf.dtype}, got {there.dtype}'
-      )
-  for name in copy.leaves:
-    if name not in expected:
-      raise ExchangeError(
-        f'{path}: a leaf {name} that this replica has not: the replicas are different '
-        'models'
-      )
-
-
-def _same_kind(there: Any, own: Any) -> bool:
-  """Floating leaves may have become narrower on the way."""
-  floating = jnp.issubdtype(there, jnp.floating) and jnp.issubdtype(own, jnp.floating)
-  return bool(there == own or floating)

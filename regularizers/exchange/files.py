@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,16 @@ _DTYPES = {
 }
 _NAME_OF = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_HEADER = 100_000_000
+RESERVED = '__metadata__'  # no name of a leaf
+_UNKNOWN = b'0' * 64  # where the digest will stand
+_JUNK = (
+  ValueError,
+  LookupError,
+  TypeError,
+  AttributeError,
+  OverflowError,
+  RecursionError,
+)
 
 
 class DamagedError(ExchangeError):
@@ -57,6 +68,12 @@ class Copy:
   leaves: Mapping[str, np.ndarray]
 
 
+def check_type(name: str, dtype: Any) -> None:
+  """Raises ExchangeError if leaves of this type have no place in a file."""
+  if dtype not in _NAME_OF:
+    raise ExchangeError(f'{name}: leaves of type {dtype} cannot be exchanged')
+
+
 def encode(copy: Copy) -> bytes:
   """The bytes of a file.
 
@@ -66,8 +83,7 @@ def encode(copy: Copy) -> bytes:
   header: dict[str, Any] = {}
   parts, end = [], 0
   for name, leaf in copy.leaves.items():
-    if leaf.dtype not in _NAME_OF:
-      raise ExchangeError(f'{name}: leaves of type {leaf.dtype} cannot be exchanged')
+    check_type(name, leaf.dtype)
     start, end = end, end + leaf.nbytes
     header[name] = {
       'dtype': _NAME_OF[leaf.dtype],
@@ -76,10 +92,11 @@ def encode(copy: Copy) -> bytes:
     }
     parts.append(np.ascontiguousarray(leaf).tobytes())
   data = b''.join(parts)
-  about = {**copy.about, 'sha256': _digest(copy.about, header, data)}
-  text = json.dumps({'__metadata__': about, **header}).encode()
+  about = {'sha256': _UNKNOWN.decode(), **copy.about}
+  text = json.dumps({RESERVED: about, **header}).encode()
   text += b' ' * (-len(text) % 8)
-  return len(text).to_bytes(8, 'little') + text + data
+  head = len(text).to_bytes(8, 'little') + text
+  return head.replace(_UNKNOWN, _digest(head, data).encode(), 1) + data
 
 
 def decode(content: bytes) -> Copy:
@@ -90,16 +107,16 @@ def decode(content: bytes) -> Copy:
   """
   try:
     length = int.from_bytes(content[:8], 'little')
-    if len(content) < 8 + length or length > _MAX_HEADER:
+    if length > min(len(content) - 8, _MAX_HEADER):
       raise ValueError('cut off')
-    header = json.loads(content[8 : 8 + length])
-    about = header.pop('__metadata__')
-    data = memoryview(content)[8 + length :]
+    start, data = content[: 8 + length], memoryview(content)[8 + length :]
+    header = json.loads(start[8:])
+    about = header.pop(RESERVED)
     expected = about.pop('sha256')
-    if expected != _digest(about, header, data):
+    if expected != _digest(start.replace(expected.encode(), _UNKNOWN, 1), data):
       raise ValueError('the digest is not that of what was written')
     leaves = {name: _leaf(entry, data) for name, entry in header.items()}
-  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+  except _JUNK as error:
     raise DamagedError(str(error) or type(error).__name__) from error
   return Copy(about, leaves)
 
@@ -110,13 +127,31 @@ def _leaf(entry: Mapping[str, Any], data: memoryview) -> np.ndarray:
   return array.reshape(entry['shape'])
 
 
-def _digest(
-  about: Mapping[str, str], header: Mapping[str, Any], data: bytes | memoryview
-) -> str:
-  text = json.dumps([sorted(about.items()), sorted(header.items())])
-  digest = hashlib.sha256(text.encode())
+def _digest(start: bytes, data: bytes | memoryview) -> str:
+  """Of every byte of the file, but that zeros stand in place of the digest."""
+  digest = hashlib.sha256(start)
   digest.update(data)
   return digest.hexdigest()
+
+
+def read(path: pathlib.Path) -> bytes:
+  """What is in a regular file; never waits for a writer, as a pipe would.
+
+  Raises:
+    DamagedError: it is something else.
+    OSError: it cannot be read.
+  """
+  try:
+    with open(path, 'rb', opener=_open_at_once) as file:
+      if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file.read()
+  except IsADirectoryError:
+    pass
+  raise DamagedError('not a regular file')
+
+
+def _open_at_once(path: str, flags: int) -> int:
+  return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
 
 
 def write(path: pathlib.Path, content: bytes) -> None:

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.exchange.peers import Peers, PyTree
-from regularizers.exchange.stacked import Stacked, check_counts, rounded
+from regularizers.exchange.stacked import (
+  Stacked,
+  check_counts,
+  check_dtype,
+  narrowed,
+  widened,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Local(Stacked):
       they are exact.
 
   Raises:
-    ValueError: fewer than two replicas, ``every`` < 1, or a leaf without that axis.
+    ValueError: fewer than two replicas, ``every`` < 1, a ``dtype`` that is not
+      floating, or a leaf without that axis.
 
   References:
     Anil et al., 2018.
@@ -44,17 +51,18 @@ class Local(Stacked):
 
   def __post_init__(self) -> None:
     check_counts(self.num_replicas, self.every)
+    check_dtype(self.dtype)
 
   @property
   def replicas(self) -> int:
     return self.num_replicas
 
-  def swap(self, step: int | jax.Array, tree: PyTree) -> Peers:
+  def swap(self, step: jax.Array, tree: PyTree) -> Peers:
     count = self.num_replicas
     trees = jax.tree.map(
       lambda leaf: jnp.stack(
         [jnp.roll(leaf, -shift, axis=0) for shift in range(1, count)], axis=1
       ),
-      rounded(tree, self.dtype),
+      narrowed(tree, self.dtype),
     )
-    return Peers(trees, jnp.full((count, count - 1), step, jnp.int32))
+    return Peers(widened(trees, tree), jnp.full((count, count - 1), step, jnp.int32))

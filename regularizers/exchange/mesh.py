@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.exchange.peers import Peers, PyTree
-from regularizers.exchange.stacked import Stacked, check_counts, rounded
+from regularizers.exchange.stacked import (
+  Stacked,
+  check_counts,
+  check_dtype,
+  narrowed,
+  take,
+  widened,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +31,11 @@ class Mesh(Stacked):
     mesh: a `jax.sharding.Mesh`.
     axis_name: its axis of replicas.
     every: steps from exchange to exchange.
-    dtype: floating leaves are rounded to it on the way; None: they are exact.
+    dtype: floating leaves are rounded to it and sent as it; None: they are exact.
 
   Raises:
-    ValueError: no such axis, one device along it, or a leaf of another length.
+    ValueError: no such axis, one device along it, a ``dtype`` that is not floating, or
+      a leaf of another length.
 
   References:
     Anil et al., 2018.
@@ -50,29 +58,55 @@ class Mesh(Stacked):
         f'axis_name: {self.axis_name!r} is not one of {self.mesh.axis_names}'
       )
     check_counts(self.replicas, self.every)
+    check_dtype(self.dtype)
 
   @property
   def replicas(self) -> int:
     return int(self.mesh.shape[self.axis_name])
 
-  def swap(self, step: int | jax.Array, tree: PyTree) -> Peers:
+  def init(self, tree: PyTree) -> Peers:
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
+      return super().init(tree)
+    self._check(tree)
+    # Where the copies will be: zeros of no place would lie on every device, whole.
+    peers: Peers = take(self, jnp.int32(-1), tree)
+    places = jax.tree.map(lambda leaf: leaf.sharding, peers.trees)
+    return Peers(jax.jit(_zeros, out_shardings=places)(peers.trees), peers.steps)
+
+  def swap(self, step: jax.Array, tree: PyTree) -> Peers:
     count, axis = self.replicas, self.axis_name
-    spec: Any = jax.sharding.PartitionSpec(axis)  # type: ignore[no-untyped-call]
+    spec: Any = jax.sharding.PartitionSpec
 
     def permuted(leaf: jax.Array) -> jax.Array:
       parts = [_from_peer(leaf, axis, count, shift) for shift in range(1, count)]
       return jnp.stack(parts, axis=1)
 
-    # Manual along the replicas alone: what the other axes split stays split.
-    send: Any = jax.shard_map(
-      lambda sent: jax.tree.map(permuted, sent),
+    def send(step: jax.Array, tree: PyTree) -> Peers:
+      trees = jax.tree.map(permuted, narrowed(tree, self.dtype))
+      steps = jnp.full((1, count - 1), step, jnp.int32)
+      return Peers(widened(trees, tree), steps)
+
+    # What the other axes split stays split: those that XLA may use as it likes are left
+    # to it, along the explicit ones leaves are taken as they are.
+    leaves = jax.tree.leaves(tree)
+    structure: Any = jax.tree.structure(tree)
+    splits = [tuple(jax.typeof(leaf).sharding.spec[1:]) for leaf in leaves]
+    given = [spec(axis, *split) for split in splits]
+    explicit = _explicit(self.mesh)
+    if axis in explicit:
+      places = [jax.sharding.NamedSharding(self.mesh, one) for one in given]
+      reshard: Any = jax.reshard
+      leaves = [reshard(*pair) for pair in zip(leaves, places, strict=True)]
+    taken = structure.unflatten(spec(axis, None, *split) for split in splits)
+    mapped = jax.shard_map(
+      send,
       mesh=self.mesh,
-      in_specs=spec,
-      out_specs=spec,
-      axis_names={axis},
+      in_specs=(spec(), structure.unflatten(given)),
+      out_specs=Peers(taken, spec(axis)),
+      axis_names={axis, *explicit},
     )
-    steps = jnp.full((count, count - 1), step, jnp.int32)
-    return Peers(send(rounded(tree, self.dtype)), _placed(steps, self.mesh, spec))
+    peers: Peers = mapped(step, structure.unflatten(leaves))
+    return peers
 
 
 def _from_peer(leaf: jax.Array, axis: str, count: int, shift: int) -> jax.Array:
@@ -82,8 +116,10 @@ def _from_peer(leaf: jax.Array, axis: str, count: int, shift: int) -> jax.Array:
   return out
 
 
-def _placed(array: jax.Array, mesh: jax.sharding.Mesh, spec: Any) -> jax.Array:
-  sharding = jax.sharding.NamedSharding(mesh, spec)
-  constrain: Any = jax.lax.with_sharding_constraint
-  out: jax.Array = constrain(array, sharding)
-  return out
+def _explicit(mesh: jax.sharding.Mesh) -> list[str]:
+  kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+  return [name for name, kind in kinds if kind == jax.sharding.AxisType.Explicit]
+
+
+def _zeros(tree: PyTree) -> PyTree:
+  return jax.tree.map(jnp.zeros_like, tree)

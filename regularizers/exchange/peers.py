@@ -6,6 +6,8 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from regularizers.checks import aligned, as_float, as_where
+
 PyTree = Any
 
 
@@ -53,14 +55,16 @@ class Peers:
     Args:
       logits: ``[peers, ..., V]``, of the peers.
       own: ``[..., V]``, of this replica.
-      where: ``[..., V]``, the possible classes; default: all.
+      where: broadcastable to ``[..., V]``, the possible classes; default: all.
 
     Returns:
       ``[..., V]`` float32 or wider, without a gradient: the ``teacher`` of
       `codistillation`.
 
     Raises:
-      ValueError: the shapes do not fit.
+      ValueError: the shapes do not fit; an axis of replicas, as of `Local`, that was
+        not mapped away with `jax.vmap`.
+      TypeError: logits that are not floating, a mask that is not boolean.
 
     Example:
       >>> peers = Peers({}, steps=jnp.array([50, -1]))  # nothing of the second
@@ -68,11 +72,17 @@ class Peers:
       >>> print(jnp.exp(peers.average(logits, jnp.zeros((1, 2)))).round(4))
       [[0.9 0.1]]
     """
-    if logits.shape != (*self.steps.shape, *own.shape):
+    if self.steps.ndim != 1:
       raise ValueError(
-        f'logits: expected [{", ".join(map(str, self.steps.shape))}, ...] of '
-        f'{list(own.shape)}, got {list(logits.shape)}'
+        f'steps: expected [peers], got {list(self.steps.shape)}: average one replica '
+        'at a time, under jax.vmap'
       )
+    logits, own = as_float(logits), as_float(own, 'own')
+    expected = (*self.steps.shape, *own.shape)
+    if logits.shape != expected:
+      raise ValueError(f'logits: expected {list(expected)}, got {list(logits.shape)}')
+    if where is not None:
+      where = as_where(where, own.shape)
     logits, own = jax.lax.stop_gradient((logits, own))
     log_p, log_own = _log_probs(logits, where), _log_probs(own, where)
     present = self.present.reshape(-1, *[1] * own.ndim)
@@ -83,9 +93,8 @@ class Peers:
 
 
 def _log_probs(logits: jax.Array, where: jax.Array | None) -> jax.Array:
-  logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
   if where is not None:
-    logits = jnp.where(where, logits, -jnp.inf)
+    logits = jnp.where(aligned(where, logits.ndim), logits, -jnp.inf)
   return jax.nn.log_softmax(logits, axis=-1)
 
 

@@ -23,7 +23,7 @@ class Stacked:
     """The length of the first axis of every leaf."""
     raise NotImplementedError
 
-  def swap(self, step: int | jax.Array, tree: PyTree) -> Peers:
+  def swap(self, step: jax.Array, tree: PyTree) -> Peers:
     """Every replica's copies of the others, as of ``step``."""
     raise NotImplementedError
 
@@ -49,7 +49,7 @@ class Stacked:
       new: Peers = jax.lax.cond(due, lambda: self.swap(step, tree), lambda: peers)
       return new
     if int(step) % self.every == 0:
-      peers = _swap(self, jnp.int32(step), tree)
+      peers = take(self, jnp.int32(step), tree)
     return peers
 
   def _check(self, tree: PyTree) -> None:
@@ -63,13 +63,14 @@ class Stacked:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _swap(exchange: Stacked, step: jax.Array, tree: PyTree) -> Peers:
+def take(exchange: Stacked, step: jax.Array, tree: PyTree) -> Peers:
+  """`Stacked.swap`, compiled once."""
   return exchange.swap(step, tree)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _nothing(exchange: Stacked, tree: PyTree) -> Peers:
-  peers = exchange.swap(-1, tree)
+  peers = exchange.swap(jnp.int32(-1), tree)
   return Peers(jax.tree.map(jnp.zeros_like, peers.trees), peers.steps)
 
 
@@ -80,14 +81,26 @@ def check_counts(num_replicas: int, every: int) -> None:
       raise ValueError(f'{name}: expected an integer of at least {least}, got {value}')
 
 
-def rounded(tree: PyTree, dtype: Any) -> PyTree:
-  """Floating leaves as they are after a way on which they have another type."""
-  if dtype is None:
-    return tree
+def check_dtype(dtype: Any) -> None:
+  """Raises ValueError unless it is None or a floating type."""
+  if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
+    raise ValueError(f'dtype: expected a floating type or None, got {dtype}')
 
-  def one(leaf: jax.Array) -> jax.Array:
-    if not jnp.issubdtype(leaf.dtype, jnp.floating):
-      return leaf
-    return leaf.astype(dtype).astype(leaf.dtype)
+
+def narrowed(tree: PyTree, dtype: Any) -> PyTree:
+  """Floating leaves of the type that they have on their way."""
+
+  def one(leaf: Any) -> jax.Array:
+    leaf = jnp.asarray(leaf)
+    floating = dtype is not None and jnp.issubdtype(leaf.dtype, jnp.floating)
+    # Without a barrier a compiler may leave out a way there and back.
+    barrier: Any = jax.lax.optimization_barrier
+    out: jax.Array = barrier(leaf.astype(dtype)) if floating else leaf
+    return out
 
   return jax.tree.map(one, tree)
+
+
+def widened(trees: PyTree, tree: PyTree) -> PyTree:
+  """What was narrowed, with the types of ``tree`` again."""
+  return jax.tree.map(lambda new, leaf: new.astype(leaf.dtype), trees, tree)

@@ -1,9 +1,12 @@
 """One task at a time in a thread that nobody has to wait for."""
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any
+
+AT_EXIT = 5.0  # seconds for the task under way when nobody has closed its thread
 
 
 class Worker:
@@ -19,6 +22,8 @@ class Worker:
     self._busy = False
     self._thread = threading.Thread(target=self._run, name='exchange', daemon=True)
     self._thread.start()
+    # One that is inside of a library while the interpreter goes away ends in a crash.
+    atexit.register(self.close, AT_EXIT)
 
   @property
   def idle(self) -> bool:
@@ -43,6 +48,7 @@ class Worker:
 
   def close(self, timeout: float) -> None:
     """Ends the thread after the task under way, or goes on without it."""
+    atexit.unregister(self.close)
     self._tasks.put(None)
     self._thread.join(timeout)
 

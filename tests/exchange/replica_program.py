@@ -1,0 +1,62 @@
+"""A replica that trains a tiny model; directory_processes_test.py starts several.
+
+replica_program.py DIRECTORY INDEX COUNT WIDTH STEPS STATE LOG
+
+It goes on from STATE, which it writes at every step. A line of LOG is its step and
+those of its peers, as it has them then.
+"""
+
+import os
+import pathlib
+import sys
+import time
+
+os.environ['JAX_PLATFORMS'] = 'cpu'
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import regularizers as reg
+from regularizers.exchange import Directory, Peers
+
+PLACE, STATE, LOG = sys.argv[1], pathlib.Path(sys.argv[6]), sys.argv[7]
+INDEX, COUNT, WIDTH, STEPS = map(int, sys.argv[2:6])
+EVERY, SECONDS = 10, 0.005  # steps, and at least so long is one
+LOSS = reg.codistillation(0.5)(reg.cross_entropy)
+
+
+@jax.jit
+def update(weights: jax.Array, peers: Peers) -> jax.Array:
+  inputs = jnp.eye(WIDTH)
+
+  def mean_loss(weights: jax.Array) -> jax.Array:
+    logits = inputs @ weights
+    teacher = peers.average(jax.vmap(lambda w: inputs @ w)(peers.trees), logits)
+    return LOSS(logits, jnp.arange(WIDTH) % 3, teacher=teacher).mean()
+
+  return weights - 0.1 * jax.grad(mean_loss)(weights)
+
+
+def main() -> None:
+  first, weights = 0, jnp.full((WIDTH, 3), 0.1 * INDEX)
+  if STATE.exists():
+    saved = np.load(STATE)
+    first, weights = int(saved['step']), jnp.asarray(saved['weights'])
+  exchange = Directory(PLACE, INDEX, COUNT, EVERY)
+  peers = exchange.init(weights)
+  with open(LOG, 'a') as log:
+    for step in range(first, STEPS):
+      peers = exchange(step, weights, peers)
+      weights = update(weights, peers)
+      print(step, *peers.steps.tolist(), file=log, flush=True)
+      np.savez(STATE.with_suffix('.tmp.npz'), step=step + 1, weights=weights)
+      STATE.with_suffix('.tmp.npz').replace(STATE)
+      time.sleep(SECONDS)
+  assert np.isfinite(weights).all()
+  if INDEX == 0:
+    exchange.close()  # the others leave it to the end of the interpreter
+
+
+if __name__ == '__main__':
+  main()
