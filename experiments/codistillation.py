@@ -2,8 +2,22 @@
 
   python -m experiments.codistillation
 
-trains two replicas as processes of their own on a generated click log, beside a single
-model and the ensemble of two.
+trains two replicas as processes of their own on a generated click log, beside single
+models and the ensemble of two, four times each, in 1 min 32 s on two cores (the first
+time some 20 s more, to make the log). Log-loss, and churn between retrains:
+
+  baseline         0.5100 ± 0.0006   0.0471
+  codistillation   0.5112 ± 0.0004   0.0339   -28 % [-37, -16]
+  ensemble         0.5069 ± 0.0003   0.0319   -32 % [-40, -25]
+
+Churn falls as in Anil et al. (2018), the log-loss does not. What replicas read depends on
+timing: a repetition differs in the last digits. ``--exchange=local`` holds all replicas
+in one process and is exact.
+
+  python -m experiments.codistillation --replica=0 --num_replicas=2 --exchange_dir=DIR
+
+is one replica of several jobs; without ``--replica``, the same command makes the table
+once all are done, if they share the ``--workdir``.
 """
 
 import dataclasses

@@ -62,7 +62,8 @@ class ThroughDirectory:
     before = self._peers or _by_peer(state.runs.model_state['peers'])
     tree: PyTree = None
     step = int(state.step)
-    if step % self._exchange.every == 0:
+    # Copying the parameters takes time: only where they are looked at.
+    if step % self._exchange.every == 0 or self._peers is None:
       tree = given_by(self._base, state)
     try:
       self._peers = self._exchange(step, tree, before)

@@ -97,15 +97,17 @@ class Mesh(Stacked):
       places = [jax.sharding.NamedSharding(self.mesh, one) for one in given]
       reshard: Any = jax.reshard
       leaves = [reshard(*pair) for pair in zip(leaves, places, strict=True)]
-    taken = structure.unflatten(spec(axis, None, *split) for split in splits)
+    taken = jax.tree.unflatten(
+      structure, [spec(axis, None, *split) for split in splits]
+    )
     mapped = jax.shard_map(
       send,
       mesh=self.mesh,
-      in_specs=(spec(), structure.unflatten(given)),
+      in_specs=(spec(), jax.tree.unflatten(structure, given)),
       out_specs=Peers(taken, spec(axis)),
       axis_names={axis, *explicit},
     )
-    peers: Peers = mapped(step, structure.unflatten(leaves))
+    peers: Peers = mapped(step, jax.tree.unflatten(structure, leaves))
     return peers
 
 
