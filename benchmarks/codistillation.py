@@ -34,7 +34,7 @@ from regularizers.exchange import Directory
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 INTERVALS = (10, 50, 250)
-STEPS = 500
+STEPS = 1000
 NETS: Mapping[str, Mapping[str, Any]] = {
   'clicks, default': {'model': 'ctr'},
   'digits, default': {'model': 'mnist'},

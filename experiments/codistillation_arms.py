@@ -35,6 +35,7 @@ ARMS = {
   'distillation': 'models that such an ensemble teaches after its training',
 }
 EXCHANGED = ('codistillation', 'same_data')
+CHAIN = 10  # divides the usual intervals of exchange: no dispatch is cut short
 # Fields that decide what becomes of some arms alone, by arm.
 _TEACHING = {'weight', 'temperature', 'burn_in', 'ramp', 'num_replicas'}
 _OWN: Mapping[str, set[str]] = {
@@ -175,6 +176,7 @@ class Arm:
       eval_every=config.eval_every or evaluations,
       checkpoint_every=config.checkpoint_every or max(1, num_steps // 4),
       vmap=config.vmap,
+      chain=CHAIN,
       **more,
     )
 

@@ -60,13 +60,9 @@ class ThroughDirectory:
   def __call__(self, state: State) -> State:
     """With the newest peers, if there are any that it has not."""
     before = self._peers or _by_peer(state.runs.model_state['peers'])
-    tree: PyTree = None
     step = int(state.step)
-    # Copying the parameters takes time: only where they are looked at.
-    if step % self._exchange.every == 0 or self._peers is None:
-      tree = given_by(self._base, state)
     try:
-      self._peers = self._exchange(step, tree, before)
+      self._peers = self._exchange(step, given_by(self._base, state), before)
     except ExchangeError as error:
       raise InputError(str(error)) from error
     if self._peers is before:
@@ -111,18 +107,17 @@ def grouped(base: Task, state: State, size: int) -> PyTree:
   return jax.tree.map(one, given(base, state.runs.params, state.runs.model_state))
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def given_by(base: Task, state: State) -> PyTree:
   return given(base, state.runs.params, state.runs.model_state['own'])
 
 
 def _by_peer(peers: Peers) -> Peers:
   """``[retrains, peers, ...]`` to ``[peers, retrains, ...]``."""
-  trees = jax.tree.map(lambda leaf: np.moveaxis(np.asarray(leaf), 1, 0), peers.trees)
+  trees = jax.tree.map(lambda leaf: np.moveaxis(np.array(leaf), 1, 0), peers.trees)
   return Peers(trees, jnp.asarray(np.asarray(peers.steps)[0]))
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def _by_retrain(peers: Peers, retrains: int) -> Peers:
   trees = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1), peers.trees)
-  steps: Any = np.repeat(np.asarray(peers.steps)[None], retrains, axis=0)
-  return Peers(trees, jnp.asarray(steps))
+  return Peers(trees, jnp.tile(peers.steps, (retrains, 1)))

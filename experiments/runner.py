@@ -62,6 +62,7 @@ class Job:
     checkpoint_every: steps between checkpoints.
     splits: those evaluated while training.
     vmap: the runs side by side.
+    chain: most steps in a dispatch.
     early: name of what is least at the evaluation whose rows are final; empty: the
       final rows are of the last step.
     prepare: ``state -> state`` before the first step.
@@ -84,6 +85,7 @@ class Job:
   checkpoint_every: int
   splits: Sequence[str] = ('validation',)
   vmap: bool = True
+  chain: int = 8
   early: str = ''
   prepare: Callable[[State], State] | None = None
   between: Callable[[State], State] | None = None
@@ -228,24 +230,18 @@ def states(job: Job, loss: reg.Loss, state: State) -> Iterator[tuple[State, list
   """States and rows of training, as ``job.between`` leaves them."""
   stops = [job.eval_every, job.checkpoint_every]
   stops += [job.between_every] if job.between_every else []
-  changed = True
-  while changed and int(state.step) < job.num_steps:
-    changed = False
-    for new_state, rows in training(
-      job.task,
-      loss,
-      job.optimizer,
-      state,
-      num_steps=job.num_steps,
-      log_every=job.log_every,
-      stops=stops,
-      vmap=job.vmap,
-    ):
-      state = new_state if job.between is None else job.between(new_state)
-      changed = state is not new_state
-      yield state, rows
-      if changed:  # the loop goes on from what it is now
-        break
+  return training(
+    job.task,
+    loss,
+    job.optimizer,
+    state,
+    num_steps=job.num_steps,
+    log_every=job.log_every,
+    stops=stops,
+    chain=job.chain,
+    vmap=job.vmap,
+    between=job.between,
+  )
 
 
 def begin(job: Job) -> None:

@@ -10,7 +10,7 @@ saved or interrupted changes no bit of what comes out.
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -47,12 +47,11 @@ def training(
   stops: Sequence[int] = (),
   chain: int = 8,
   vmap: bool = True,
+  between: Callable[[State], State] | None = None,
 ) -> Iterator[tuple[State, list[Row]]]:
   """Trains to step ``num_steps``, yielding after every dispatch.
 
   A yielded state is valid until the generator goes on: its memory is used again.
-  To change a state between steps, start a new ``training`` from the changed one; it
-  is not compiled again.
 
   Args:
     task: what is trained.
@@ -65,6 +64,8 @@ def training(
     chain: most steps in a dispatch; their batches have one shape. The same for all
       parts of a run: it is part of the program.
     vmap: all runs at once; otherwise one after the other.
+    between: makes of the state after a dispatch the one that is yielded and goes on,
+      of the same shapes and types; it must not keep arrays of it.
 
   Yields:
     The state and, at multiples of ``log_every`` and at the end, one row a run: the
@@ -82,12 +83,14 @@ def training(
     count = min(step + chain, num_steps, *turns) - step
     block = _block(iterators, seeds, count, chain)
     statics = (task.apply, task.objective, optimizer, vmap)
-    state = _advance(*statics, loss, state, block, jnp.int32(count))
+    state = _advance(*statics, loss, state, block, np.int32(count))
     step += count
     _check_finite(state)
     rows: list[Row] = []
     if step % log_every == 0 or step == num_steps:
       state, rows = _close_window(state)
+    if between is not None:
+      state = between(state)
     yield state, rows
 
 

@@ -1,6 +1,7 @@
 """The leaves of a tree by name: as given away, as taken, as they have to be."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,8 +54,9 @@ def stacked(taken: Sequence[Taken | None], tree: PyTree) -> Peers:
 
   arrays = [np.stack(rows(name, leaf)) for name, leaf in named(tree).items()]
   steps = np.array([-1 if t is None else t.step for t in taken], np.int32)
-  trees = jax.tree.unflatten(jax.tree.structure(tree), map(jnp.asarray, arrays))
-  return Peers(trees, jnp.asarray(steps))
+  # One transfer of all leaves: conversions one by one cost as much as a step does.
+  *arrays, steps = jax.device_put([*arrays, steps])
+  return Peers(jax.tree.unflatten(jax.tree.structure(tree), arrays), steps)
 
 
 def cast(leaf: np.ndarray, dtype: Any) -> np.ndarray:
@@ -70,11 +72,18 @@ def host(tree: PyTree) -> PyTree:
 
 def named(tree: PyTree) -> dict[str, Any]:
   """The leaves by their path in the tree, each name once."""
-  leaves = jax.tree.leaves_with_path(tree)
-  names = [jax.tree_util.keystr(p, simple=True, separator='.') for p, _ in leaves]
+  leaves, structure = jax.tree.flatten(tree)
+  return dict(zip(_names(structure), leaves, strict=True))
+
+
+@functools.lru_cache(maxsize=64)  # making them takes longer than most of an exchange
+def _names(structure: Any) -> tuple[str, ...]:
+  tree = jax.tree.unflatten(structure, range(structure.num_leaves))
+  paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
+  names = [jax.tree_util.keystr(p, simple=True, separator='.') for p in paths]
   if len(set(names)) < len(names) or files.RESERVED in names:
-    names = [jax.tree_util.keystr(path) for path, _ in leaves]
-  return {name: leaf for name, (_, leaf) in zip(names, leaves, strict=True)}
+    names = [jax.tree_util.keystr(path) for path in paths]
+  return tuple(names)
 
 
 def check_types(tree: PyTree) -> None:

@@ -54,7 +54,9 @@ def run(tmp_path: pathlib.Path) -> Iterator[Run]:
   yield run
   for program in run.programs:
     program.kill()
-    program.communicate()
+    program.wait()
+    assert program.stdout is not None
+    program.stdout.close()
 
 
 def test_killed_for_good(run: Run):

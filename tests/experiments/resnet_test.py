@@ -90,22 +90,23 @@ def test_half_precision_gives_float32_logits_near_those_of_full():
 def test_runs_train_side_by_side_and_learn():
   random = np.random.default_rng(0)
   label = random.integers(0, CLASSES, 40).astype(np.int32)
-  image = images(40) + label[:, None, None, None]
+  colours = random.normal(0, 2, (CLASSES, 1, 1, 3))
+  image = images(40) + colours[label]
   split = {'image': image.astype(np.float32), 'label': label}
   data = Dataset('tiny', CLASSES, {'train': split, 'test': split})
 
   def small(rngs: nnx.Rngs) -> ResNet:
     return ResNet(CLASSES, (1,), width=4, rngs=rngs)
 
-  task = classification(small, {0: data, 1: data}, 8)
-  losses, optimizer = stack([reg.cross_entropy] * 2), optax.sgd(0.1, momentum=0.9)
+  task = classification(small, {0: data, 1: data}, 20)
+  losses, optimizer = stack([reg.cross_entropy] * 2), optax.sgd(0.03, momentum=0.9)
   start = state = init_state(task, losses, optimizer, (0, 1))
   steps = training(*(task, losses, optimizer, state), num_steps=60, log_every=60)
   *_, (state, _) = steps
   rows = evaluate(task, losses, state, 'test')
   before = evaluate(task, losses, start, 'test')
   for row, first in zip(rows, before, strict=True):
-    assert row['nll'] < 0.5 * first['nll']
+    assert row['nll'] < 0.2 * first['nll']
   mean = np.asarray(state.runs.model_state['stem_norm']['mean'])
   assert mean.shape == (2, 4)
   assert not np.allclose(mean[0], mean[1])
