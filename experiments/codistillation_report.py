@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from experiments import churn, curves, records, report
 from experiments.drawing import COLORS, saved, tidy
 from experiments.runs import BASELINE, Run, collect
+from experiments.steps_to_target import reached, validation_curves
 
 NOTHING = report.NOTHING
 _HEADER = (
@@ -35,7 +36,7 @@ def write(workdir: pathlib.Path) -> str:
   path = workdir / 'table.md'
   records.write_whole(path, f'{path.read_text()}\n{own}'.encode())
   curves.validation_curves(
-    [run.path for run in runs if _curve(run)], workdir / 'validation.png'
+    [run.path for run in runs if validation_curves(run)], workdir / 'validation.png'
   )
   if any(of_run(run) for run in runs):
     churn_and_loss(runs, workdir / 'churn.png')
@@ -101,27 +102,12 @@ def _cells(run: Run, runs: Sequence[Run]) -> list[str]:
 
 def _steps(run: Run, baseline: Run | None) -> list[str]:
   """Until the baseline's log-loss, how many runs get there, and with the teachers'."""
-  if baseline is None or not _curve(run):
+  if baseline is None or not validation_curves(run):
     return [NOTHING] * 3
-  ends = [values[max(values)] for values in _curve(baseline).values()]
-  target = float(np.mean(ends))
-  reached = [
-    min(step for step, nll in values.items() if nll <= target)
-    for values in _curve(run).values()
-    if min(values.values()) <= target
-  ]
-  count = f'{len(reached)}/{len(_curve(run))}'
-  if not reached:
+  ends = [values[max(values)] for values in validation_curves(baseline).values()]
+  own = reached(validation_curves(run), float(np.mean(ends)))
+  count = f'{len(own.steps)}/{own.num_runs}'
+  if not own.steps:
     return [NOTHING, count, NOTHING]
-  mean = float(np.mean(reached))
   before = baseline.config['num_steps'] if run.arm == 'distillation' else 0
-  return [f'{mean:.0f}', count, f'{mean + before:.0f}']
-
-
-def _curve(run: Run) -> dict[int, dict[int, float]]:
-  """Log-loss on validation by seed and step; nothing where there is one step."""
-  result: dict[int, dict[int, float]] = {}
-  for row in run.rows:
-    if row['split'] == 'validation' and not row.get('final'):
-      result.setdefault(row['seed'], {})[row['step']] = row['nll']
-  return result if all(len(values) > 1 for values in result.values()) else {}
+  return [f'{own.mean:.0f}', count, f'{own.mean + before:.0f}']

@@ -41,7 +41,7 @@ class Run:
     return sorted(place.glob('*.safetensors'))
 
 
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
+def until(condition: Callable[[], object], seconds: float = 300) -> None:
   end = time.monotonic() + seconds
   while not condition():
     assert time.monotonic() < end
