@@ -137,14 +137,16 @@ def paired_interval(differences: Sequence[float]) -> Interval | None:
   return mean - quantile * error, mean + quantile * error
 
 
-def verdict(interval: Interval | None) -> str:
-  """What the interval of a difference in error says."""
+def verdict(interval: Interval | None, more_is_better: bool = False) -> str:
+  """What the interval of a difference says."""
   if interval is None:
     return ''
   low, high = interval
   # No spread: errors are counts, and a few equal differences are no certainty.
   if high - low <= 1e-6:
     return 'undecided'
+  if more_is_better:
+    low, high = -high, -low
   if high < 0:
     return 'better'
   return 'worse' if low > 0 else 'undecided'
@@ -165,7 +167,7 @@ def _compare(group: Group, series: Series) -> Comparison:
     paired_seeds=tuple(differences),
     difference=_mean(differences.values()) if differences else None,
     interval=interval,
-    verdict=verdict(interval),
+    verdict=verdict(interval, group.measure.more_is_better),
     means={name: _mean_of(series, name) for name in group.measure.columns},
     published={head: own.get(series.run.arm) for head, own in published.items()},
   )

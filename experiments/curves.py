@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from experiments.drawing import COLORS, names, saved, tidy
 from experiments.errors import InputError
+from experiments.measures import MEASURES
 from experiments.runs import BASELINE, SWEPT, Path, Run, Series, collect
 
 _LINES = ('-', '--', ':', '-.')  # once the colours are used up
@@ -58,8 +59,10 @@ def validation_curves(run_dirs: Iterable[Path], path: Path | None = None) -> Fig
     InputError: there is no run, or none that was evaluated while training.
   """
   runs = collect(run_dirs)
-  name = runs[0].measure
-  curves = _curves([run for run in runs if run.measure == name], 'validation', name)
+  measure = MEASURES[runs[0].measure]
+  name = measure.curve or measure.name
+  alike = [run for run in runs if run.measure == measure.name]
+  curves = _curves(alike, 'validation', name)
   if not curves:
     raise InputError(f'no run has {name} in rows of validation')
   figure = _drawn(curves, f'{name} on validation')

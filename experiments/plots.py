@@ -57,6 +57,30 @@ def confidence_histogram(run_dirs: Iterable[Path], path: Path | None = None) -> 
   return saved(figure, path)
 
 
+def attention(
+  weights: np.ndarray, source: Sequence[str], target: Sequence[str], path: Path | None
+) -> Figure:
+  """Where each symbol of a target looked in its source.
+
+  Args:
+    weights: ``[target, source]``.
+    source: what stands at each place.
+    target: what was written at each step.
+    path: of the PNG file.
+  """
+  height, width = weights.shape
+  figure = Figure(
+    figsize=(2 + 0.3 * min(width, 60), 1.5 + 0.2 * min(height, 80)),
+    layout='constrained',
+  )
+  axis = figure.subplots()
+  axis.imshow(weights, cmap='Greys', vmin=0, vmax=1, aspect='auto')
+  axis.set_xticks(range(width), list(source), rotation=90)
+  axis.set_yticks(range(height), list(target))
+  axis.xaxis.tick_top()
+  return saved(figure, path)
+
+
 def table_image(
   sections: Sequence[Section], path: Path | None = None, caption: str = ''
 ) -> Figure:

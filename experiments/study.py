@@ -6,6 +6,7 @@ WORKDIR/table.md     and pictures
 """
 
 import dataclasses
+import functools
 import pathlib
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,10 +23,10 @@ from experiments.arms import Setting, Variant
 from experiments.config import VALUE_NAMES, Config
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
-from experiments.evaluate import evaluate, predict
+from experiments.evaluate import Row, evaluate, predict
 from experiments.measures import ERROR, Measure
 from experiments.progress import Progress
-from experiments.state import stack
+from experiments.state import State, stack
 from experiments.task import Task
 
 # Fields that do not decide what becomes of one arm; values do, where it takes them.
@@ -52,9 +53,12 @@ class Study:
     optimizer: ``config, data by seed -> optimizer``.
     steps_per_epoch: ``config, data of a seed -> steps``.
     pictures: ``directories of finished runs, workdir``: draws them.
-    measure: what is compared, and least of which is chosen.
+    measure: what is compared, and the best of which is chosen.
     early: every epoch is evaluated, and the one that is best on validation counts, as
       if training had been stopped there; otherwise the last step.
+    chain: most steps in a dispatch; 1 where batches differ in shape.
+    final: ``config of the arm, data by seed, job, state, split -> final rows``; the
+      default evaluates, and keeps the predictions.
   """
 
   name: str
@@ -69,6 +73,8 @@ class Study:
   pictures: Callable[[Sequence[pathlib.Path], pathlib.Path], object]
   measure: Measure = ERROR
   early: bool = False
+  chain: int = 8
+  final: Callable[..., list[Row]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +146,10 @@ def train(study: Study) -> None:
       for stage in selection:
         if arm in stage.variants:
           grid = stage.variants[arm]
-          complete(_job(stage, arm, grid), 'validation', progress, received)
+          _complete(stage, arm, grid, 'validation', progress, received)
           signals.obey(received)
           chosen = [_chosen(stage, arm, grid, progress)]
-      complete(_job(final, arm, chosen), 'test', progress, received)
+      _complete(final, arm, chosen, 'test', progress, received)
       signals.obey(received)
 
 
@@ -157,8 +163,40 @@ def _report(study: Study, workdir: pathlib.Path) -> None:
   print(report.write_report(directories, workdir))
 
 
+def _complete(
+  stage: Stage,
+  arm: str,
+  variants: Sequence[Variant],
+  split: str,
+  progress: Progress,
+  received: Sequence[int],
+) -> None:
+  final = _scored
+  if (own := stage.study.final) is not None:
+    final = functools.partial(
+      own, stage.study.of_arm(stage.config, arm), stage.datasets
+    )
+  complete(_job(stage, arm, variants), split, progress, received, final)
+
+
+def _scored(job: runner.Job, state: State, split: str) -> list[Row]:
+  """Means over the split, and the predictions on test in a file."""
+  if split == 'test':
+    logits = predict(job.task, state, split)
+    batches = job.task.batches(split, job.seeds[0], 0)
+    labels = np.concatenate([batch['label'][batch['mask']] for batch in batches])
+    probabilities = np.asarray(jax.nn.softmax(logits), np.float32)
+    path = job.directory / 'predictions.npz'
+    records.write_arrays(path, probabilities=probabilities, labels=labels)
+  return evaluate(job.task, stack(job.losses), state, split)
+
+
 def complete(
-  job: runner.Job, split: str, progress: Progress, received: Sequence[int] = ()
+  job: runner.Job,
+  split: str,
+  progress: Progress,
+  received: Sequence[int] = (),
+  final: Callable[[runner.Job, State, str], list[Row]] = _scored,
 ) -> None:
   """Trains to the final rows, which are those of ``split``, unless they are there."""
   with runner.claimed(job):
@@ -169,15 +207,13 @@ def complete(
     if job.early:
       runner.finish(job, runner.best_rows(job, split))
       return
-    if split == 'test':
-      logits = predict(job.task, state, split)
-      batches = job.task.batches(split, job.seeds[0], 0)
-      labels = np.concatenate([batch['label'][batch['mask']] for batch in batches])
-      probabilities = np.asarray(jax.nn.softmax(logits), np.float32)
-      path = job.directory / 'predictions.npz'
-      records.write_arrays(path, probabilities=probabilities, labels=labels)
-    rows = evaluate(job.task, stack(job.losses), state, split)
-    runner.finish(job, rows)
+    runner.finish(job, final(job, state, split))
+
+
+def job_of(study: Study, arm: str) -> runner.Job:
+  """What the final training of an arm is, to read what it left."""
+  stage = _stages(study)[0].loaded()
+  return _job(stage, arm, stage.variants[arm])
 
 
 def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
@@ -214,6 +250,7 @@ def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
     checkpoint_every=config.checkpoint_every or max(1, num_steps // 3),
     splits=[split for split in splits if split in dataset.splits],
     vmap=config.vmap,
+    chain=study.chain,
     early=study.measure.name if study.early else '',
   )
 
@@ -306,7 +343,8 @@ def _chosen(
   for index, variant in enumerate(variants):
     own = [row for row in final if variant.swept.items() <= row.items()]
     means[index] = statistics.fmean(row[measure.name] for row in own)
-  index = min(means, key=means.__getitem__)
+  choose = max if measure.more_is_better else min
+  index = choose(means, key=means.__getitem__)
   best = variants[index]
   text = ', '.join(f'{name} {value:g}' for name, value in best.swept.items())
   value = f'{means[index]:.2f}{measure.unit}'

@@ -1,0 +1,128 @@
+"""Pairs of texts as ids, in batches."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.datasets import buckets
+from experiments.datasets.buckets import Batch, Plan
+from experiments.datasets.parallel import Pairs
+from experiments.datasets.units import END, START, Units
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+  """One side of a split.
+
+  Attributes:
+    ids: of each text, without start and end.
+    lengths: ``[n]``, of these.
+  """
+
+  ids: Sequence[np.ndarray]
+
+  @functools.cached_property
+  def lengths(self) -> np.ndarray:
+    return np.array([len(own) for own in self.ids])
+
+
+@dataclasses.dataclass(frozen=True)
+class Translations:
+  """All splits of a corpus.
+
+  Attributes:
+    name: of the corpus.
+    pairs: the texts, by split.
+    source: units of the sources.
+    target: units of the targets.
+    batch_tokens: symbols of the longer side of a batch, with the padding.
+    num_shapes: most shapes of batches.
+    about: what else the records say.
+  """
+
+  name: str
+  pairs: Mapping[str, Pairs]
+  source: Units
+  target: Units
+  batch_tokens: int
+  num_shapes: int
+  about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def num_classes(self) -> int:
+    """Ids of the target."""
+    return self.target.size
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Of texts and units."""
+    own = [f'{split}:{pairs.sha256}' for split, pairs in sorted(self.pairs.items())]
+    parts = [*own, self.source.sha256, self.target.sha256]
+    return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
+
+  @functools.cached_property
+  def splits(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+    """``label``: all that is predicted, one sequence after the other."""
+    return {
+      split: {'label': np.concatenate([[*ids, END] for ids in target.ids])}
+      for split, (_, target) in self.sides.items()
+    }
+
+  @functools.cached_property
+  def sides(self) -> Mapping[str, tuple[Side, Side]]:
+    """Source and target of each split."""
+    return {
+      split: (
+        Side([_ids(self.source, text) for text in pairs.sources]),
+        Side([_ids(self.target, text) for text in pairs.targets]),
+      )
+      for split, pairs in self.pairs.items()
+    }
+
+  @functools.cached_property
+  def plans(self) -> Mapping[str, Plan]:
+    """Batches of each split: of the shapes of training, but for what is longer."""
+    lengths = {
+      split: (source.lengths, target.lengths + 1)
+      for split, (source, target) in self.sides.items()
+    }
+    shapes = buckets.shapes(*lengths['train'], self.batch_tokens, self.num_shapes)
+    return {split: Plan(*own, shapes) for split, own in lengths.items()}
+
+  def batch(self, split: str) -> Callable[[Batch], dict[str, np.ndarray]]:
+    """What makes the arrays of a batch: ids and, of what is predicted, a mask."""
+    source, target = self.sides[split]
+
+    def made(batch: Batch) -> dict[str, np.ndarray]:
+      rows, shape = batch.rows, batch.shape
+      targets = [target.ids[row] for row in rows]
+      label = padded([np.append(ids, END) for ids in targets], shape.target)
+      there = np.arange(shape.target)[None] <= target.lengths[rows][:, None]
+      return {
+        'source': padded([source.ids[row] for row in rows], shape.source),
+        'inputs': padded([np.insert(ids, 0, START) for ids in targets], shape.target),
+        'label': label,
+        'mask': there & batch.mask[:, None],
+      }
+
+    return made
+
+
+def padded(sequences: Sequence[np.ndarray], width: int) -> np.ndarray:
+  """``[n, width]``, zeros behind the ends.
+
+  Raises:
+    ValueError: a sequence is longer.
+  """
+  result = np.zeros((len(sequences), width), np.int32)
+  for row, ids in zip(result, sequences, strict=True):
+    row[: len(ids)] = ids
+  return result
+
+
+def _ids(units: Units, text: str) -> np.ndarray:
+  return np.array(units.encode(text), np.int32)

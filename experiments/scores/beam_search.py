@@ -1,0 +1,232 @@
+"""Beam search: the most probable sequences of a model that predicts id by id."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+PyTree = Any
+Step = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array, PyTree]]
+NEVER = -1e30  # finite, so that no difference of two is NaN
+_THERE = NEVER / 2
+_CUT = NEVER / 1e3  # below everything that ended, above nothing
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Hypotheses:
+  """What was found, the best first.
+
+  Attributes:
+    ids: ``[batch, beam, length]``, the end symbol last, padding behind it.
+    lengths: ``[batch, beam]``, with the end symbol; 0: there is no such hypothesis.
+    log_probs: ``[batch, beam]``, nats.
+    scores: ``[batch, beam]``, what they are ordered by.
+    ended: ``[batch, beam]``; False: cut off at the greatest length.
+  """
+
+  ids: jax.Array
+  lengths: jax.Array
+  log_probs: jax.Array
+  scores: jax.Array
+  ended: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Search:
+  """A search after ``steps`` ids; all arrays ``[batch, beam, ...]``.
+
+  Attributes:
+    steps: ids so far.
+    ids: of those that go on.
+    log_probs: of those; below `_THERE`: there is none.
+    coverage: the sum of their weights, ``[..., source]``.
+    cache: of their model.
+    found: those that ended, the best first.
+  """
+
+  steps: jax.Array
+  ids: jax.Array
+  log_probs: jax.Array
+  coverage: jax.Array
+  cache: PyTree
+  found: Hypotheses
+
+
+def beam_search(
+  step: Step,
+  cache: PyTree,
+  *,
+  beam: int,
+  length: int,
+  start: int,
+  end: int,
+  padding: int = 0,
+  allowed: jax.Array | None = None,
+  length_penalty: float = 0.0,
+  coverage_penalty: float = 0.0,
+) -> Hypotheses:
+  """The ``beam`` best sequences that were found, by ``log p / lp + cp``.
+
+  ``lp = ((5 + |y|) / 6)^length_penalty`` and ``cp = coverage_penalty · Σ_s
+  log(min(Σ_t weights_ts, 1))``. Sequences that end leave the beam for a list of the
+  best; the search is over where none in the beam can come to be among these.
+  ``beam=1`` with penalties of 0 is greedy search. To be jitted by the caller.
+
+  Args:
+    step: ``cache, ids [batch·beam] -> (log_probs [batch·beam, V], weights
+      [batch·beam, source], cache)``; without attention ``source`` is 0.
+    cache: ``[batch, ...]`` each: that of the start, and of the source.
+    beam: hypotheses kept.
+    length: most ids, the end symbol among them.
+    start: the first input; part of no hypothesis.
+    end: the symbol that ends one.
+    padding: what stands behind the end.
+    allowed: ``[V]``, False for symbols that never come, as padding.
+    length_penalty: 0: long ones are as improbable as they are.
+    coverage_penalty: of parts of the source that nothing looked at.
+
+  References:
+    Wu et al., 2016: "Google's neural machine translation system".
+  """
+  if beam < 1 or length < 1:
+    raise ValueError(f'beam, length: expected 1 or more, got {beam}, {length}')
+  if length_penalty < 0 or coverage_penalty < 0:
+    raise ValueError('length_penalty, coverage_penalty: expected 0 or more')
+
+  def score(log_probs: jax.Array, count: Any, coverage: jax.Array) -> jax.Array:
+    seen = jnp.log(jnp.clip(coverage, 1e-6, 1.0)).sum(-1)
+    penalty = ((5 + count) / 6) ** length_penalty
+    return log_probs / penalty + coverage_penalty * seen
+
+  def unfinished(search: _Search) -> jax.Array:
+    # No score can be better than that of no more loss, at the greatest length.
+    bound = search.log_probs.max(1) / ((5 + length) / 6) ** length_penalty
+    better = bound > search.found.scores.min(1)
+    there = search.log_probs.max(1) > _THERE
+    return (search.steps < length) & (better & there).any()
+
+  def advance(search: _Search) -> _Search:
+    before = jax.lax.dynamic_index_in_dim(
+      search.ids, jnp.maximum(search.steps - 1, 0), 2, keepdims=False
+    )
+    fed = jnp.where(search.steps == 0, start, before)
+    log_p, weights, cache = step(_flat(search.cache), fed.reshape(-1))
+    if allowed is not None:
+      log_p = jnp.where(allowed[None], log_p, NEVER)
+    totals = search.log_probs[..., None] + log_p.reshape(*fed.shape, -1)
+    coverage = search.coverage + weights.reshape(*fed.shape, -1)
+    best, parents, symbols = _best(totals, 2 * beam)
+    ids = _rows(search.ids, parents)
+    ids = jax.lax.dynamic_update_index_in_dim(ids, symbols, search.steps, 2)
+    ends = symbols == end
+    # One that ends has to be among the best, not to be the best of those that end.
+    count = search.steps + 1
+    scores = score(best, count, _rows(coverage, parents))[:, :beam]
+    ended = ends[:, :beam] & (best[:, :beam] > _THERE)
+    found = _merged(
+      search.found,
+      Hypotheses(
+        ids[:, :beam],
+        jnp.full(scores.shape, count),
+        best[:, :beam],
+        jnp.where(ended, scores, NEVER),
+        ended,
+      ),
+    )
+    on, chosen = jax.lax.top_k(jnp.where(ends, NEVER, best), beam)
+    parents = _rows(parents, chosen)
+    return _Search(
+      count,
+      _rows(ids, chosen),
+      on,
+      _rows(coverage, parents),
+      jax.tree.map(
+        lambda leaf: _rows(leaf.reshape(*fed.shape, *leaf.shape[1:]), parents), cache
+      ),
+      found,
+    )
+
+  first = _begun(step, cache, beam, length, padding)
+  last = jax.lax.while_loop(unfinished, advance, first)
+  cut = last.log_probs > _THERE
+  rest = Hypotheses(
+    last.ids,
+    jnp.full(cut.shape, last.steps),
+    last.log_probs,
+    jnp.where(cut, score(last.log_probs, last.steps, last.coverage), NEVER),
+    jnp.zeros(cut.shape, bool),
+  )
+  return _cleared(_merged(last.found, rest), padding)
+
+
+def _begun(step: Step, cache: PyTree, beam: int, length: int, padding: int) -> _Search:
+  """One hypothesis without an id; the others of the beam are not there yet."""
+  batch = len(jax.tree.leaves(cache)[0])
+
+  def repeated(leaf: jax.Array) -> jax.Array:
+    return jnp.repeat(leaf[:, None], beam, axis=1)
+
+  cache = jax.tree.map(repeated, cache)
+  shape = (batch, beam)
+  fed = jax.ShapeDtypeStruct((batch * beam,), jnp.int32)
+  _, weights, _ = jax.eval_shape(step, _flat(cache), fed)
+  never = jnp.full(shape, NEVER)
+  ids = jnp.full((*shape, length), padding, jnp.int32)
+  nothing = Hypotheses(
+    ids, jnp.zeros(shape, jnp.int32), never, never, jnp.zeros(shape, bool)
+  )
+  coverage = jnp.zeros((*shape, weights.shape[-1]))
+  return _Search(jnp.int32(0), ids, never.at[:, 0].set(0.0), coverage, cache, nothing)
+
+
+def _best(totals: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """The greatest of ``[batch, beam, V]``, where in the beam, and of which symbol."""
+  batch, beam, size = totals.shape
+  short = count - beam * size
+  if short > 0:  # fewer candidates than places
+    filling = jnp.full((batch, beam, -(-short // beam)), NEVER * 2)
+    totals = jnp.concatenate([totals, filling], axis=-1)
+  # In two stages: the best of each hypothesis first.
+  width = min(count, totals.shape[-1])
+  each, symbols = jax.lax.top_k(totals, width)
+  best, places = jax.lax.top_k(each.reshape(batch, -1), count)
+  symbols = jnp.take_along_axis(symbols.reshape(batch, -1), places, 1)
+  return best, places // width, symbols.astype(jnp.int32)
+
+
+def _merged(one: Hypotheses, other: Hypotheses) -> Hypotheses:
+  """The best of both; those that ended come first."""
+  beam = one.scores.shape[1]
+  both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), one, other)
+  cut = ~both.ended & (both.scores > _THERE)
+  _, chosen = jax.lax.top_k(jnp.where(cut, both.scores + _CUT, both.scores), beam)
+  return jax.tree.map(lambda leaf: _rows(leaf, chosen), both)
+
+
+def _cleared(found: Hypotheses, padding: int) -> Hypotheses:
+  """With nothing in the places that are empty, and padding behind the ends."""
+  there = found.scores > _THERE
+  lengths = jnp.where(there, found.lengths, 0)
+  places = jnp.arange(found.ids.shape[-1])
+  behind = places[None, None] >= lengths[..., None]
+  return dataclasses.replace(
+    found,
+    ids=jnp.where(behind, padding, found.ids),
+    lengths=lengths,
+    log_probs=jnp.where(there, found.log_probs, -jnp.inf),
+    scores=jnp.where(there, found.scores, -jnp.inf),
+    ended=found.ended & there,
+  )
+
+
+def _rows(leaf: jax.Array, places: jax.Array) -> jax.Array:
+  """``leaf[b, places[b]]`` for every b."""
+  return leaf[jnp.arange(len(leaf))[:, None], places]
+
+
+def _flat(tree: PyTree) -> PyTree:
+  return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)

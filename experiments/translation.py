@@ -1,0 +1,101 @@
+"""Sequences to sequences as a task: the next target symbol, given the source."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import regularizers as reg
+from experiments.datasets.translations import Translations
+from experiments.datasets.units import PADDING, START
+from experiments.task import (
+  Batch,
+  Model,
+  PyTree,
+  Statistics,
+  Task,
+  functions,
+  state_of,
+)
+from regularizers import metrics
+
+
+def translation(
+  module: Model,
+  datasets: Mapping[int, Translations],
+  *,
+  fused: bool = False,
+) -> Task:
+  """The next symbol of the target, the ones before it being right.
+
+  Args:
+    module: makes the model, which has ``encode``, ``decode``, ``logits`` and
+      ``affine``.
+    datasets: by seed; their lengths are the same for all.
+    fused: the loss is computed from hidden states, and logits are not kept.
+  """
+  init, merged = functions(module)
+
+  def apply(
+    params: PyTree, rest: PyTree, batch: Batch, key: jax.Array | None
+  ) -> tuple[PyTree, PyTree]:
+    model, rngs = merged(params, rest, key)
+    drop: dict[str, Any] = {'deterministic': key is None, 'rngs': rngs}
+    memory = model.encode(batch['source'], batch['source'] != PADDING, **drop)
+    hidden, _ = model.decode(memory, batch['inputs'], **drop)
+    outputs = (hidden, *model.affine()) if fused else model.logits(hidden)
+    return outputs, state_of(model)
+
+  def batches(split: str, seed: int, start_step: int = 0) -> Iterator[Batch]:
+    plan = datasets[seed].plans[split]
+    if split != 'train':
+      yield from map(datasets[seed].batch(split), plan.evaluation())
+      return
+    made = datasets[seed].batch(split)
+    while True:
+      yield made(plan.batch(seed, start_step))
+      start_step += 1
+
+  return Task(init, apply, batches, fused_objective if fused else objective)
+
+
+def objective(
+  loss: reg.Loss, logits: jax.Array, batch: Batch, *, step: jax.Array, key: jax.Array
+) -> tuple[jax.Array, Statistics]:
+  """Mean over the target symbols."""
+  labels, mask = batch['label'], batch['mask']
+  p = reg.Categorical(logits, where=possible(logits.shape[-1]))
+  losses = loss(p, labels, step=step, key=key)
+  nll, entropy = metrics.nll(p, labels, mask), metrics.entropy(p, mask=mask)
+  total = reg.masked_sum(losses, mask)
+  return reg.masked_mean(losses, mask), _statistics(total, nll, entropy)
+
+
+def fused_objective(
+  loss: reg.Loss, outputs: Any, batch: Batch, *, step: jax.Array, key: jax.Array
+) -> tuple[jax.Array, Statistics]:
+  """As ``objective``, from hidden states, kernel and bias."""
+  hidden, kernel, bias = outputs
+  value, sums = reg.linear_loss(
+    *(loss, hidden, kernel, batch['label'], batch['mask']),
+    bias=bias,
+    where=possible(kernel.shape[-1]),
+    with_metrics=True,
+    step=step,
+    key=key,
+  )
+  count = sums['nll'][1]
+  return value, _statistics(value * count, sums['nll'], sums['entropy'])
+
+
+def possible(size: int) -> jax.Array:
+  """``[V]``: neither padding nor the start symbol ever comes."""
+  return jnp.asarray(~np.isin(np.arange(size), (PADDING, START)))
+
+
+def _statistics(
+  total: jax.Array, nll: metrics.Average, entropy: metrics.Average
+) -> Statistics:
+  return {'loss': (total, nll[1]), 'nll': nll, 'entropy': entropy}

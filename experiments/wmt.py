@@ -1,0 +1,367 @@
+"""Machine translation: WMT English-German, other pairs of texts, and number names.
+
+  python -m experiments.wmt
+
+translates English names of numbers, word by word, to German ones, letter by letter.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import optax
+from flax import nnx
+
+from experiments import arms, config, runner, study, wmt_data, wmt_results
+from experiments.config import by_flag, fill, flag
+from experiments.datasets import parallel
+from experiments.datasets.translations import Translations
+from experiments.datasets.units import KINDS
+from experiments.decoding import Decoding
+from experiments.errors import InputError
+from experiments.evaluate import Row
+from experiments.measures import BLEU, EXACT_MATCH
+from experiments.models.seq2seq import Seq2Seq, Sizes
+from experiments.state import State
+from experiments.task import Model, Task
+from experiments.translation import translation
+from experiments.wmt_results import Translator
+
+ARMS = ('baseline', 'label_smoothing', 'unigram_smoothing', 'confidence_penalty')
+PARTS = [part for part in arms.PARTS if part != 'batch_norm']
+
+# The paper: 8 layers of 512 units and 32,000 word pieces, dropout 0.3, beam 12; it says
+# neither how the rate falls nor how long it trains.
+SIZES: Mapping[str, Mapping[str, Any]] = {
+  'tiny': {
+    'embedding': 64,
+    'hidden': 64,
+    'encoder_layers': 1,
+    'decoder_layers': 1,
+    'attention': 64,
+    'dropout': 0.2,
+    'init_scale': 0.0,
+    'beam': 4,
+  },
+  'small': {
+    'embedding': 256,
+    'hidden': 256,
+    'encoder_layers': 2,
+    'decoder_layers': 2,
+    'attention': 256,
+    'dropout': 0.3,
+    'init_scale': 0.0,
+    'beam': 12,
+  },
+  'paper': {
+    'embedding': 512,
+    'hidden': 512,
+    'encoder_layers': 8,
+    'decoder_layers': 8,
+    'attention': 512,
+    'dropout': 0.3,
+    'init_scale': 0.04,
+    'beam': 12,
+  },
+}
+DATASETS: Mapping[str, Mapping[str, Any]] = {
+  'numbers': {
+    'workdir': 'runs/numbers',
+    'size': 'tiny',
+    'seeds': 3,
+    'num_train': 400,
+    'source_units': 'words',
+    'target_units': 'chars',
+    'batch_tokens': 2500,
+    'num_shapes': 1,
+    'learning_rate': 0.01,
+    'num_epochs': 40,
+  },
+  'text': {
+    'workdir': 'runs/translation',
+    'size': 'small',
+    'seeds': 1,
+    'num_train': 0,
+    'source_units': 'pieces',
+    'target_units': 'pieces',
+    'vocabulary': 4000,
+    'batch_tokens': 2000,
+    'num_shapes': 6,
+    'learning_rate': 0.002,
+    'num_epochs': 10,
+  },
+  'wmt14': {
+    'workdir': 'runs/wmt14',
+    'size': 'paper',
+    'seeds': 1,
+    'num_train': 0,
+    'source_units': 'pieces',
+    'target_units': 'pieces',
+    'vocabulary': 32_000,
+    'batch_tokens': 4000,
+    'num_shapes': 12,
+    'learning_rate': 0.001,
+    'num_epochs': 5,
+  },
+}
+_ALL = {'clip': 1.0, 'longest': 500}
+VALUES: Mapping[str, Mapping[str, float]] = {
+  name: {
+    'label_smoothing.epsilon': 0.1,
+    'unigram_smoothing.epsilon': 0.1,
+    'label_noise.rate': 0.1,
+    'confidence_penalty.weight': 0.1,
+    'confidence_threshold.weight': 0.1,
+    'confidence_threshold.threshold': 1.0,
+    'confidence_annealed.weight': 0.1,
+    'generalized_entropy.weight': 0.1,
+    'generalized_entropy.alpha': 0.5,
+  }
+  for name in DATASETS
+}
+GRID = {
+  'epsilon': (0.05, 0.1, 0.2, 0.3),
+  'rate': (0.05, 0.1, 0.2, 0.3),
+  'weight': (0.03, 0.1, 0.3, 1.0),
+}
+_PIECES = 'word pieces of both languages'
+
+
+def _path(what: str) -> Any:
+  return flag((), f'{what} (text): lines, .gz, .sgm or .xml')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(config.Config):
+  """The common flags, and what is particular to translation."""
+
+  dataset: str = flag(
+    None,
+    'numbers (embedded), text (files) or wmt14 (tensorflow-datasets); default: text '
+    'with --train_source, wmt14 with --data_dir',
+    config.one_of(*DATASETS),
+  )
+  arms: tuple[str, ...] = flag(
+    ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
+  )
+  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
+  train_source: tuple[str, ...] = _path('training sources')
+  train_target: tuple[str, ...] = _path('training targets')
+  validation_source: tuple[str, ...] = _path('validation sources')
+  validation_target: tuple[str, ...] = _path('validation targets')
+  test_source: tuple[str, ...] = _path('test sources; further ones after commas')
+  test_target: tuple[str, ...] = _path('test targets; further ones after commas')
+  decode: str | None = flag(
+    None, 'file whose lines are translated by the first of --arms, which is trained'
+  )
+  num_train: int = flag(None, 'training pairs that are kept; 0: all', config.natural)
+  longest: int = flag(
+    None, 'characters beyond which a training pair is dropped', config.count
+  )
+  source_units: str = flag(None, 'what a source is cut into', config.one_of(*KINDS))
+  target_units: str = flag(None, 'what a target is cut into', config.one_of(*KINDS))
+  vocabulary: int = flag(None, _PIECES, config.count)
+  batch_tokens: int = flag(
+    None, 'symbols of the longer side of a batch, with the padding', config.count
+  )
+  num_shapes: int = flag(None, 'most shapes of a batch', config.count)
+  size: str = flag(None, 'sets the flags below', config.one_of(*SIZES))
+  embedding: int = flag(None, 'size of the vector of a symbol', config.count)
+  hidden: int = flag(None, 'units of a layer', config.count)
+  encoder_layers: int = flag(None, 'layers, the first bidirectional', config.count)
+  decoder_layers: int = flag(None, 'layers, the first with attention', config.count)
+  attention: int = flag(None, 'units of the attention', config.count)
+  dropout: float = flag(
+    None, 'share of units dropped in arms with dropout', config.share
+  )
+  init_scale: float = flag(
+    None,
+    'initial weights are uniform in +-this; 0: by the size of a layer',
+    config.non_negative,
+  )
+  clip: float = flag(None, 'bound on the norm of the gradient', config.positive)
+  beam: int = flag(None, 'hypotheses of the search', config.count)
+  length_penalty: float = flag(
+    1.0,
+    'of the search: 0: long ones are as improbable as they are',
+    config.non_negative,
+  )
+  coverage_penalty: float = flag(
+    0.0, 'of the search, for sources that nothing looked at', config.non_negative
+  )
+  loss: str = flag(
+    'dense',
+    'dense, or fused: logits are not kept in memory',
+    config.one_of('dense', 'fused'),
+  )
+
+
+def filled(config: Config) -> Config:
+  """What is not given, by data set and size."""
+  default = 'text' if config.train_source else 'wmt14' if config.data_dir else 'numbers'
+  config = dataclasses.replace(config, dataset=config.dataset or default)
+  config = fill(config, {**DATASETS[config.dataset], **_ALL})
+  return fill(config, SIZES[config.size])
+
+
+def check(config: Config) -> None:
+  """Refuses, before anything is filled in, what these data and arms cannot use."""
+  arms.refuse(config.arms, 'batch_norm', 'the layers have none here')
+  if config.batch_size is not None:
+    raise InputError('--batch_size: --batch_tokens takes its place')
+  if config.dropout is not None and not any(map(_dropped, config.arms)):
+    raise InputError('--dropout: none of --arms has dropout')
+  dataset = filled(config).dataset
+  if dataset != 'text':
+    for name in wmt_data.FILES:
+      if getattr(config, name):
+        raise InputError(f'--{name} applies to --dataset=text alone')
+  if config.data_dir and dataset != 'wmt14':
+    raise InputError('--data_dir applies to --dataset=wmt14 alone')
+  own = filled(config)
+  if 'pieces' not in (own.source_units, own.target_units) and config.vocabulary:
+    raise InputError('--vocabulary: none of the units are word pieces')
+
+
+def _dropped(arm: str) -> bool:
+  return 'dropout' in arms.parts(arm)
+
+
+def run(config: Config) -> pathlib.Path:
+  """Trains all arms, or goes on with them; ends with table, samples and plots.
+
+  With ``decode`` it translates the lines of that file, and trains nothing.
+  """
+  check(config)
+  config = filled(config)
+  if config.decode is not None:
+    for line in translated(config):
+      print(line)
+    return pathlib.Path(config.workdir)
+  workdir = study.run(study_of(config))
+  print(wmt_results.write_samples(workdir))
+  return workdir
+
+
+def study_of(config: Config) -> study.Study:
+  """What ``run`` trains and compares."""
+  return study.Study(
+    name='wmt',
+    config=config,
+    defaults=VALUES[config.dataset],
+    grid=GRID,
+    data=data,
+    of_arm=of_arm,
+    task=task,
+    optimizer=optimizer,
+    steps_per_epoch=steps_per_epoch,
+    pictures=wmt_results.pictures,
+    measure=EXACT_MATCH if config.dataset == 'numbers' else BLEU,
+    chain=1,
+    final=final,
+  )
+
+
+def data(config: Config, final: bool) -> dict[int, Translations]:
+  """The same for all seeds; validation is never trained on."""
+  del final
+  return dict.fromkeys(range(config.seeds), _loaded(config))
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(config: Config) -> Translations:
+  return wmt_data.load(config)
+
+
+def of_arm(config: Config, arm: str) -> Config:
+  """With dropout, or without."""
+  return config if _dropped(arm) else dataclasses.replace(config, dropout=0.0)
+
+
+def module(config: Config, dataset: Translations) -> Model:
+  """Makes the network."""
+  sizes = Sizes(
+    dataset.source.size,
+    dataset.target.size,
+    embedding=config.embedding,
+    hidden=config.hidden,
+    encoder=config.encoder_layers,
+    decoder=config.decoder_layers,
+    attention=config.attention,
+  )
+
+  def made(rngs: nnx.Rngs) -> nnx.Module:
+    options = {'dropout': config.dropout, 'init_scale': config.init_scale}
+    return Seq2Seq(sizes, **options, rngs=rngs)
+
+  return made
+
+
+def task(config: Config, datasets: Mapping[int, Translations]) -> Task:
+  """Sources to targets."""
+  return translation(
+    module(config, datasets[0]),
+    datasets,
+    fused=config.loss == 'fused',
+  )
+
+
+def optimizer(
+  config: Config, datasets: Mapping[int, Translations]
+) -> optax.GradientTransformation:
+  """Adam, its gradient bounded; the rate falls to zero as half a cosine."""
+  num_steps = config.num_steps
+  if num_steps is None:
+    assert config.num_epochs is not None  # one of the two is given, or filled in
+    num_steps = config.num_epochs * steps_per_epoch(config, datasets[0])
+  rate = optax.cosine_decay_schedule(config.learning_rate, num_steps)
+  return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(rate))
+
+
+def steps_per_epoch(config: Config, dataset: Translations) -> int:
+  """Batches in a pass over the pairs."""
+  return dataset.plans['train'].steps_per_epoch
+
+
+def translator(config: Config, dataset: Translations) -> Translator:
+  """The networks of a configuration, with its search."""
+  options = Decoding(config.beam, config.length_penalty, config.coverage_penalty)
+  return Translator(module(config, dataset), dataset, options)
+
+
+def final(
+  config: Config,
+  datasets: Mapping[int, Translations],
+  job: runner.Job,
+  state: State,
+  split: str,
+) -> list[Row]:
+  """Scores of the translations."""
+  return wmt_results.final(translator(config, datasets[0]), job, state, split)
+
+
+def translated(config: Config) -> Iterator[str]:
+  """The lines of ``--decode`` as the first of the arms translates them.
+
+  Raises:
+    InputError: the file cannot be read, or the arm is not trained.
+  """
+  lines = parallel.lines(str(config.decode))
+  job = study.job_of(study_of(config), config.arms[0])
+  if not runner.finished(job):
+    raise InputError(f'{job.directory}: nothing is trained there; leave out --decode')
+  state = runner.restored(job)
+  own = translator(of_arm(config, config.arms[0]), _loaded(config))
+  return own.lines(state, 0, lines)
+
+
+def main() -> None:
+  """Reads the flags and runs."""
+  cases = {**SIZES, **DATASETS, 'all': _ALL}
+  config.launch(Config, run, by_flag(cases, VALUES))
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,222 @@
+"""Translation: the task, whole runs, resuming, decoding, bad input."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import regularizers as reg
+from experiments import wmt
+from experiments.datasets.parallel import Pairs
+from experiments.datasets.translations import Translations
+from experiments.datasets.units import END, PADDING, START, symbols
+from experiments.errors import InputError
+from experiments.evaluate import evaluate
+from experiments.state import init_state, stack
+from experiments.train import training
+from experiments.wmt import Config, filled
+
+TINY = {
+  'num_train': 24,
+  'seeds': 2,
+  'num_steps': 6,
+  'batch_tokens': 500,
+  'embedding': 6,
+  'hidden': 6,
+  'attention': 4,
+  'beam': 2,
+}
+
+
+def config(workdir: pathlib.Path, **more: object) -> Config:
+  return Config(**{'workdir': str(workdir), **TINY, **more})
+
+
+def corpus(**more: object) -> Translations:
+  pairs = {
+    'train': Pairs(('a b', 'b', 'c c a', 'a'), ('xy', 'x', 'zzy', 'y')),
+    'validation': Pairs(('b a', 'c c c c c'), ('yx', 'zzzzz')),
+  }
+  source = symbols(pairs['train'].sources, 'words')
+  target = symbols(pairs['train'].targets, 'chars')
+  return Translations(
+    'toy', pairs, source, target, **{'batch_tokens': 8, 'num_shapes': 2, **more}
+  )
+
+
+def test_a_batch_by_hand():
+  own = corpus(num_shapes=1, batch_tokens=100)
+  (batch,) = own.plans['train'].evaluation()
+  arrays = own.batch('train')(batch)
+  assert arrays['source'].tolist()[2] == [6, 6, 4]
+  assert arrays['inputs'].tolist()[2] == [START, 6, 6, 5]
+  assert arrays['label'].tolist()[2] == [6, 6, 5, END]
+  assert arrays['label'].tolist()[1] == [4, END, PADDING, PADDING]
+  assert arrays['mask'].tolist()[1] == [True, True, False, False]
+  assert own.splits['train']['label'].tolist() == [4, 5, 2, 4, 2, 6, 6, 5, 2, 5, 2]
+
+
+def task_of(own: Translations, **more: object):
+  small = filled(Config(**{**TINY, 'workdir': '', **more}))
+  return wmt.task(dataclasses.replace(small, dropout=0.0), {0: own, 1: own})
+
+
+CHAIN = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.1))
+
+
+def test_means_are_those_of_single_pairs():
+  """Whatever shares a batch with a pair."""
+  own, alone = corpus(), corpus(batch_tokens=1, num_shapes=9)
+  loss = stack([CHAIN(reg.cross_entropy)] * 2)
+  rows = []
+  for data in (own, alone):
+    task = task_of(data)
+    state = init_state(task, loss, wmt.optimizer(filled(config('')), {0: data}), (0, 1))
+    rows.append(evaluate(task, loss, state, 'validation'))
+  for one, other in zip(*rows, strict=True):
+    for name in ('loss', 'nll', 'entropy'):
+      assert one[name] == pytest.approx(other[name], rel=1e-5)
+  assert rows[0][0]['nll'] != rows[0][1]['nll']
+
+
+def test_fused_is_dense():
+  own, loss, results = corpus(), stack([CHAIN(reg.cross_entropy)]), []
+  for kind in ('dense', 'fused'):
+    task = task_of(own, loss=kind)
+    optimizer = wmt.optimizer(filled(config('')), {0: own})
+    state = init_state(task, loss, optimizer, (0,))
+    steps = training(task, loss, optimizer, state, num_steps=3, log_every=3, chain=1)
+    *_, (state, rows) = steps
+    results.append((state.runs.params, rows))
+  for one, other in zip(*map(jax.tree.leaves, (r[0] for r in results)), strict=True):
+    np.testing.assert_allclose(one, other, atol=2e-5)
+  assert results[0][1][0]['loss'] == pytest.approx(results[1][1][0]['loss'], rel=1e-5)
+
+
+def lines(path: pathlib.Path) -> list[dict]:
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+ALL = ('baseline', 'unigram_smoothing', 'dropout+label_smoothing')
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  return wmt.run(config(tmp_path_factory.mktemp('numbers'), arms=ALL))
+
+
+def test_whole_run(finished: pathlib.Path):
+  table = (finished / 'table.md').read_text()
+  for arm in ALL:
+    assert f'| {arm} ' in table
+  for heading in ('exact %', 'cer %', 'chrF', 'longer cer %', 'longer nll'):
+    assert heading in table
+  for picture in ('attention.png', 'validation.png', 'table.png'):
+    assert (finished / picture).stat().st_size > 3000
+  record = lines(finished / 'baseline' / 'record.jsonl')
+  assert record[0]['about']['pairs'] == {
+    'train': 24, 'validation': 500, 'test': 500, 'longer': 200
+  }  # fmt: skip
+  assert 0 < record[0]['about']['padding']['train'] < 0.6
+  final = [row for row in record if row.get('final')]
+  assert len(final) == 2
+  assert all('tool:jiwer' in row['protocols']['cer'] for row in final)
+  said = lines(finished / 'baseline' / 'translations.jsonl')
+  assert len(said) == 2 * 700
+  samples = (finished / 'samples.md').read_text()
+  assert samples.count('reference: ') == 6
+  assert 'bootstrap over the test sentences' in samples
+
+
+def test_scores_are_of_the_translations_in_the_file(finished: pathlib.Path):
+  from experiments.scores import translation as scores
+
+  record = lines(finished / 'dropout+label_smoothing' / 'record.jsonl')
+  said = lines(finished / 'dropout+label_smoothing' / 'translations.jsonl')
+  for row in [row for row in record if row.get('final')]:
+    for split, name in (('test', 'cer'), ('longer', 'longer_cer')):
+      own = [o for o in said if (o['split'], o['seed']) == (split, row['seed'])]
+      texts = [o['translation'] for o in own], [o['target'] for o in own]
+      assert row[name] == scores.character_error_rate(*texts).value
+
+
+def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
+  said = lines(finished / 'baseline' / 'translations.jsonl')
+  path = tmp_path / 'lines.txt'
+  path.write_text(f'{said[0]["source"]}\n\n{said[1]["source"]}\n')
+  wmt.run(config(finished, arms=ALL, decode=str(path)))
+  out = capsys.readouterr().out
+  assert out == f'{said[0]["translation"]}\n\n{said[1]["translation"]}\n'
+
+
+def test_resumed_is_the_same(finished: pathlib.Path, tmp_path: pathlib.Path):
+  """From a checkpoint of the middle, as after a kill."""
+  own = config(tmp_path, arms=('baseline',), checkpoint_every=2)
+  wmt.run(own)
+  record = (tmp_path / 'baseline' / 'record.jsonl').read_bytes()
+  assert record == (finished / 'baseline' / 'record.jsonl').read_bytes()
+  kept = [row for row in lines(tmp_path / 'baseline' / 'record.jsonl')]
+  cut = [json.dumps(row) for row in kept if row.get('step', 0) <= 2]
+  (tmp_path / 'baseline' / 'record.jsonl').write_text('\n'.join(cut) + '\n')
+  wmt.run(own)
+  assert (tmp_path / 'baseline' / 'record.jsonl').read_bytes() == record
+
+
+def test_text_files_and_word_pieces(tmp_path: pathlib.Path):
+  sources = ['a red dog runs', 'two cats', 'a cat and a dog', 'dogs run'] * 6
+  files = {}
+  for split, count in (('train', 24), ('validation', 4), ('test', 4)):
+    for side, texts in (('source', sources), ('target', [s[::-1] for s in sources])):
+      path = tmp_path / f'{split}.{side}'
+      path.write_text('\n'.join(texts[:count]) + '\n')
+      files[f'{split}_{side}'] = (str(path),)
+  for side in ('source', 'target'):
+    second = tmp_path / f'second.{side}'
+    second.write_text('two dogs\n')
+    files[f'test_{side}'] += (str(second),)
+  small = {**TINY, 'seeds': 1, 'num_train': 20, 'vocabulary': 290, 'size': 'small'}
+  small |= {'num_shapes': 2, 'batch_tokens': 60, 'arms': ('baseline',), **files}
+  workdir = wmt.run(Config(workdir=str(tmp_path / 'run'), **small))
+  assert (workdir / 'pieces.model').stat().st_size > 1000
+  record = lines(workdir / 'baseline' / 'record.jsonl')
+  assert record[0]['measure'] == 'bleu'
+  assert record[0]['about']['pairs']['second'] == 1
+  final = record[-1]
+  assert final['final'] and 'second_bleu' in final
+  assert 'BLEU' in (workdir / 'table.md').read_text()
+
+
+BAD = {
+  'batch size': ({'batch_size': 8}, '--batch_tokens takes its place'),
+  'dropout': ({'dropout': 0.1}, 'none of --arms has dropout'),
+  'batch norm': ({'arms': ('batch_norm',)}, 'no batch_norm'),
+  'files': ({'dataset': 'numbers', 'train_source': ('x',)}, '--train_source applies'),
+  'no files': (
+    {'dataset': 'text', 'train_source': ('x',)},
+    '--train_target says where',
+  ),
+  'data_dir': ({'data_dir': 'x', 'dataset': 'numbers'}, '--data_dir applies'),
+  'vocabulary': ({'vocabulary': 100}, 'none of the units are word pieces'),
+  'num_train': ({'num_train': 99_999}, '--num_train: expected 1 to 99000'),
+  'not prepared': ({'data_dir': '/nowhere'}, 'no such directory'),
+  'not trained': ({'decode': __file__}, 'nothing is trained there'),
+  'no such file': ({'decode': '/nowhere/x'}, 'cannot read /nowhere/x'),
+}
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_bad_flags(name: str, tmp_path: pathlib.Path):
+  flags, message = BAD[name]
+  with pytest.raises(InputError, match=message):
+    wmt.run(Config(**{'workdir': str(tmp_path), 'seeds': 1, **flags}))
+
+
+def test_the_papers_configuration():
+  own = filled(Config(data_dir='x'))
+  assert own.dataset == 'wmt14'
+  sizes = (own.encoder_layers, own.decoder_layers, own.hidden, own.vocabulary)
+  assert sizes == (8, 8, 512, 32_000)
+  assert (own.dropout, own.beam) == (0.3, 12)
