@@ -148,7 +148,7 @@ def padded(sequences: Sequence[Sequence[int]], width: int) -> np.ndarray:
 
 
 def _shapes(source: np.ndarray, target: np.ndarray, tokens: int) -> list[Shape]:
-  widths = sorted(best_widths(source, target, tokens, SHAPES), key=sum)
+  widths = best_widths(source, target, tokens, SHAPES)
   counts = np.bincount(_assigned(source, target, widths), minlength=len(widths))
   return [
     Shape(_even(int(count), max(1, tokens // max(pair))), *pair)

@@ -32,6 +32,9 @@ class Units(Protocol):
   def encode(self, text: str) -> list[int]:
     """The ids of a text, without start and end."""
 
+  def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+    """The same of several texts, faster than one by one."""
+
   def decode(self, ids: Iterable[int]) -> str:
     """The text of the ids before the first end.
 
@@ -70,6 +73,9 @@ class Characters:
   def encode(self, text: str) -> list[int]:
     return [self._ids.get(character, UNKNOWN) for character in text]
 
+  def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+    return [self.encode(text) for text in texts]
+
   def decode(self, ids: Iterable[int]) -> str:
     texts = ('', '', '', REPLACEMENT, *self.vocabulary)
     return ''.join(texts[index] for index in _body(ids, self.size))
@@ -78,7 +84,8 @@ class Characters:
 class Pieces:
   """Pieces of words, learned by ``Pieces.of``; see ``experiments.datasets.pieces``.
 
-  A blank is U+2581 (``'▁'``) to them, so that sign itself comes back as a blank.
+  A blank is U+2581 (``'▁'``) to them, so that sign itself comes back as a blank. Unknown
+  characters in a row are one unknown piece.
 
   Attributes:
     size: number of ids.
@@ -117,7 +124,10 @@ class Pieces:
     return cls(model)
 
   def encode(self, text: str) -> list[int]:
-    return self._model.encode([text])[0]
+    return self.encode_all([text])[0]
+
+  def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+    return self._model.encode(list(texts))
 
   def decode(self, ids: Iterable[int]) -> str:
     return self._model.decode(_body(ids, self.size))

@@ -3,6 +3,7 @@
 import numpy as np
 
 _EDGES = 256  # candidates for the limits of buckets
+_TOLERANCE = 0.01  # more tokens, for fewer widths
 
 
 def best_widths(
@@ -27,10 +28,12 @@ def best_widths(
     edges = np.unique(edges[np.searchsorted(edges, np.minimum(grid, edges[-1]))])
   part = np.searchsorted(edges, longer)
   counts = np.bincount(part, minlength=len(edges))
-  widest = np.zeros((2, len(edges)), np.int64)
-  np.maximum.at(widest[0], part, source)
-  np.maximum.at(widest[1], part, target)
-  cost = _costs(counts, widest, tokens)
+  # By the end of a bucket: those of all shorter examples, so that widths never shrink.
+  widths = np.zeros((2, len(edges)), np.int64)
+  np.maximum.at(widths[0], part, source)
+  np.maximum.at(widths[1], part, target)
+  widths = np.maximum.accumulate(widths, axis=1)
+  cost = _costs(counts, widths, tokens)
   # best[end]: the least cost of the parts before ``end``; cuts: where the last begins.
   best = np.full(len(edges) + 1, np.inf)
   best[0] = 0
@@ -40,21 +43,20 @@ def best_widths(
     cuts.append(candidates.argmin(axis=0))
     best = candidates.min(axis=0)
     totals.append(best[-1])
-  widths, end = [], len(edges)
-  for cut in reversed(cuts[: int(np.argmin(totals)) + 1]):
-    begin = int(cut[end])
-    wide, other = widest[:, begin:end].max(axis=1)
-    widths.append((int(wide), int(other)))
-    end = begin
-  return widths
+  enough = int(np.argmax(np.array(totals) <= (1 + _TOLERANCE) * min(totals)))
+  chosen, end = [], len(edges)
+  for cut in reversed(cuts[: enough + 1]):
+    chosen.append((int(widths[0, end - 1]), int(widths[1, end - 1])))
+    end = int(cut[end])
+  return chosen[::-1]
 
 
-def _costs(counts: np.ndarray, widest: np.ndarray, tokens: int) -> np.ndarray:
+def _costs(counts: np.ndarray, widths: np.ndarray, tokens: int) -> np.ndarray:
   """Tokens ``[begin, end]`` of all batches of a bucket, in full batches."""
   size = len(counts)
   cost = np.full((size, size + 1), np.inf)
   for begin in range(size):
-    wide, other = np.maximum.accumulate(widest[:, begin:], axis=1)
+    wide, other = widths[:, begin:]
     rows = np.maximum(1, tokens // np.maximum(wide, other))
     batches = -(-np.cumsum(counts[begin:]) // rows)
     cost[begin, begin + 1 :] = batches * rows * (wide + other)

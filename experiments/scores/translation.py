@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.scores import formulas
+
 References = Sequence[str] | Sequence[Sequence[str]]
 Formula = Callable[[np.ndarray], np.ndarray]
 
@@ -56,7 +58,7 @@ def bleu(hypotheses: Sequence[str], references: References) -> Score:
   """
   import sacrebleu
 
-  return _by_sacrebleu(sacrebleu.BLEU(), hypotheses, references, _smoothed_bleu)
+  return _by_sacrebleu(sacrebleu.BLEU(), hypotheses, references, formulas.smoothed_bleu)
 
 
 def multi_bleu(hypotheses: Sequence[str], references: References) -> Score:
@@ -68,7 +70,7 @@ def multi_bleu(hypotheses: Sequence[str], references: References) -> Score:
   import sacrebleu
 
   metric = sacrebleu.BLEU(smooth_method='none')
-  return _by_sacrebleu(metric, hypotheses, references, _plain_bleu)
+  return _by_sacrebleu(metric, hypotheses, references, formulas.plain_bleu)
 
 
 def chrf(hypotheses: Sequence[str], references: References) -> Score:
@@ -79,7 +81,7 @@ def chrf(hypotheses: Sequence[str], references: References) -> Score:
   """
   import sacrebleu
 
-  return _by_sacrebleu(sacrebleu.CHRF(), hypotheses, references, _chrf)
+  return _by_sacrebleu(sacrebleu.CHRF(), hypotheses, references, formulas.chrf)
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
@@ -91,7 +93,7 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
   (references,) = _sets(hypotheses, references, most=1)
   pairs = zip(hypotheses, references, strict=True)
   counts = np.array([(one == other, 1) for one, other in pairs], np.float64)
-  return _score(counts, 'exact|case:mixed|strip:no', _ratio)
+  return _score(counts, 'exact|case:mixed|strip:no', formulas.ratio)
 
 
 def character_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
@@ -112,7 +114,7 @@ def character_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -
     counts.append((errors, edits.hits + edits.substitutions + edits.deletions))
   version = importlib.metadata.version('jiwer')
   signature = f'cer|case:mixed|strip:yes|average:corpus|jiwer:{version}'
-  return _score(np.array(counts, np.float64), signature, _ratio)
+  return _score(np.array(counts, np.float64), signature, formulas.ratio)
 
 
 def paired_bootstrap(
@@ -189,40 +191,3 @@ def _by_sacrebleu(
   name = type(metric).__name__
   signature = f'{name}|{metric.get_signature()}'
   return _score(np.array(counts, np.float64), signature, formula)
-
-
-def _ratio(counts: np.ndarray) -> np.ndarray:
-  return 100 * counts[..., 0] / counts[..., 1]
-
-
-def _plain_bleu(counts: np.ndarray) -> np.ndarray:
-  return _bleu(counts, np.zeros(counts[..., 2:6].shape))
-
-
-def _smoothed_bleu(counts: np.ndarray) -> np.ndarray:
-  """Orders without a match count as 1/2 match, then 1/4, and so on."""
-  return _bleu(counts, 0.5 ** np.cumsum(counts[..., 2:6] == 0, axis=-1))
-
-
-def _bleu(counts: np.ndarray, unmatched: np.ndarray) -> np.ndarray:
-  """Of lengths of hypothesis and reference, and four matches and numbers of n-grams."""
-  length, reference = counts[..., 0], counts[..., 1]
-  matches, total = counts[..., 2:6], counts[..., 6:]
-  positive = np.where(matches == 0, unmatched, matches)
-  defined = (total > 0).all(-1) & (positive > 0).all(-1) & (matches > 0).any(-1)
-  precision = np.where(defined[..., None], positive, 1) / np.maximum(total, 1)
-  brevity = np.minimum(0, 1 - reference / np.maximum(length, 1))
-  value = np.exp(np.log(precision).mean(-1) + brevity)
-  return 100 * np.where(defined, value, 0)
-
-
-def _chrf(counts: np.ndarray) -> np.ndarray:
-  """F2 of precision and recall, each a mean over orders that both sides have."""
-  triples = counts.reshape(*counts.shape[:-1], -1, 3)
-  hypothesis, reference, matches = np.moveaxis(triples, -1, 0)
-  orders = (hypothesis > 0) & (reference > 0)
-  number = np.maximum(orders.sum(-1), 1)
-  precision = (orders * matches / np.maximum(hypothesis, 1)).sum(-1) / number
-  recall = (orders * matches / np.maximum(reference, 1)).sum(-1) / number
-  below = 4 * precision + recall
-  return 100 * 5 * precision * recall / np.where(below > 0, below, 1)
