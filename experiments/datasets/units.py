@@ -84,8 +84,8 @@ class Characters:
 class Pieces:
   """Pieces of words, learned by ``Pieces.of``; see ``experiments.datasets.pieces``.
 
-  A blank is U+2581 (``'▁'``) to them, so that sign itself comes back as a blank. Unknown
-  characters in a row are one unknown piece.
+  A blank is U+2581 (``'▁'``) to them, so that sign itself comes back as a blank.
+  Unknown characters in a row are one unknown piece.
 
   Attributes:
     size: number of ids.

@@ -156,26 +156,30 @@ def _sets(
   hypotheses: Sequence[str], references: References, most: int | None = None
 ) -> list[list[str]]:
   """The references as ``[set][sentence]``, checked."""
-  if isinstance(hypotheses, str) or not all(isinstance(h, str) for h in hypotheses):
-    raise ValueError('hypotheses: expected a list of sentences')
-  if isinstance(references, str):
-    raise ValueError('references: expected a list of sentences')
-  single = all(isinstance(reference, str) for reference in references)
-  sets: list[Any] = [references] if single else list(references)
+  _check('hypotheses', hypotheses)
+  nested = not all(isinstance(reference, str) for reference in references)
+  sets: Sequence[Any] = references if nested else [references]
   for one in sets:
-    if isinstance(one, str) or not all(isinstance(sentence, str) for sentence in one):
-      raise ValueError('references: expected sentences, or lists [set][sentence]')
+    _check('references', one)
     if len(one) != len(hypotheses):
-      hint = '; is it [sentence][set]?' if len(sets) == len(hypotheses) else ''
+      transposed = nested and len(sets) == len(hypotheses)
       raise ValueError(
         f'references: expected {len(hypotheses)}, one a hypothesis, got {len(one)}'
-        + hint * (not single)
+        + '; is it [sentence][set]?' * transposed
       )
   if not hypotheses:
     raise ValueError('expected sentences, got none')
   if most is not None and len(sets) > most:
     raise ValueError(f'references: expected one set, got {len(sets)}')
   return [list(one) for one in sets]
+
+
+def _check(name: str, sentences: Any) -> None:
+  if isinstance(sentences, str) or not isinstance(sentences, Sequence):
+    raise ValueError(f'{name}: expected a list of sentences, got {sentences!r:.40}')
+  for sentence in sentences:
+    if not isinstance(sentence, str):
+      raise ValueError(f'{name}: expected a sentence, got {sentence!r:.40}')
 
 
 def _score(counts: np.ndarray, signature: str, formula: Formula) -> Score:
