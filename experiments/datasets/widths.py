@@ -13,7 +13,8 @@ def best_widths(
 
   Examples are parted by the length of their longer side into consecutive parts; dynamic
   programming over the number of parts finds the limits that waste least. On Multi30k,
-  12 buckets waste 12 % this way, with limits in geometric progression 19 %.
+  in 4,000 pieces and batches of 4,096 tokens, 11 buckets waste 12 % this way; 12 with
+  limits in geometric progression waste 19 %.
 
   Args:
     source: lengths ``[n]``.
