@@ -14,6 +14,7 @@ class Source:
   Attributes:
     version: the full name, such as ``'lm1b/1.1.0'``.
     directory: where the data are.
+    splits: names of all that are prepared.
   """
 
   def __init__(self, name: str, split: str, data_dir: str | None, raw: Sequence[str]):
@@ -50,6 +51,7 @@ class Source:
       ) from error
     self.version = str(info.full_name)
     self.directory = pathlib.Path(os.fspath(info.data_dir))
+    self.splits = tuple(info.splits)
     self._place = f'{self.version}, {split}'
 
   def __len__(self) -> int:
@@ -83,6 +85,12 @@ class Source:
   def damaged(self, row: int, fault: str) -> InputError:
     """The error to raise where an example cannot be used."""
     return InputError(f'{self._place}: cannot read example {row}: {fault}')
+
+
+def text(content: bytes | str) -> str:
+  """A text feature of an example, whose bytes may be no UTF-8 here and there."""
+  # Surrogates and the like are not worth a failure among 365 million documents.
+  return content if isinstance(content, str) else content.decode('utf-8', 'replace')
 
 
 def kept(path: pathlib.Path, make: Callable[[], bytes]) -> bytes:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments.datasets.catalogue import kept, reason
@@ -11,10 +11,22 @@ from experiments.datasets.corpus import EOS, UNK
 from experiments.errors import InputError
 
 LONGEST = 16_384  # bytes of a line; sentencepiece skips longer ones
+Options = Mapping[str, int | float | str | bool]
+# An unknown character is its bytes.
+LANGUAGE: Options = {
+  **{'unk_id': 0, 'eos_id': 1, 'bos_id': -1, 'pad_id': -1},
+  'byte_fallback': True,
+}
+# No bytes: 256 classes that hardly occur would take their share of the smoothing.
+TRANSLATION: Options = {
+  **{'pad_id': 0, 'bos_id': 1, 'eos_id': 2, 'unk_id': 3},
+  'unk_surface': '\ufffd',
+  'character_coverage': 1.0,
+}
 
 
 class Pieces:
-  """Text as ids and back, without loss: an unknown character is its bytes.
+  """Text as ids and back.
 
   Attributes:
     vocabulary: what the ids stand for; ``'▁'`` is a blank.
@@ -54,7 +66,7 @@ class Pieces:
     return decoded
 
 
-def train(texts: Iterable[str], size: int) -> bytes:
+def train(texts: Iterable[str], size: int, options: Options = LANGUAGE) -> bytes:
   """A model of ``size`` pieces, by merging the most frequent pairs of pieces.
 
   Counts of pairs are integers, so the same text gives the same model.
@@ -62,6 +74,7 @@ def train(texts: Iterable[str], size: int) -> bytes:
   Args:
     texts: of any number of lines.
     size: of the vocabulary, with ``<unk>``, the end of text and the 256 bytes.
+    options: of sentencepiece: ``LANGUAGE`` or ``TRANSLATION``.
 
   Raises:
     InputError: the text is too short for so many pieces, or has too many characters.
@@ -75,22 +88,21 @@ def train(texts: Iterable[str], size: int) -> bytes:
   model = io.BytesIO()
   # What is trained on ends at a line, what is encoded need not.
   lines = (line for text in texts for line in text.splitlines() if line.strip())
-  options: dict[str, Any] = {
+  settings: dict[str, Any] = {
     'model_type': 'bpe',
-    'byte_fallback': True,
     'max_sentence_length': LONGEST,
     # Text is left as it is, blanks too, so that it can be had back.
     'normalization_rule_name': 'identity',
     'remove_extra_whitespaces': False,
     'add_dummy_prefix': False,
-    **{'unk_id': 0, 'eos_id': 1, 'bos_id': -1, 'pad_id': -1},
     **{'unk_piece': UNK, 'eos_piece': EOS},
+    **options,
     'num_threads': 1,  # it is written into the model
     'minloglevel': 2,
   }
   try:
     sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=lines, model_writer=model, vocab_size=size, **options
+      sentence_iterator=lines, model_writer=model, vocab_size=size, **settings
     )
   except RuntimeError as error:
     # After the place in its source.
@@ -99,14 +111,16 @@ def train(texts: Iterable[str], size: int) -> bytes:
   return model.getvalue()
 
 
-def trained(texts: Iterable[str], size: int, path: pathlib.Path) -> Pieces:
+def trained(
+  texts: Iterable[str], size: int, path: pathlib.Path, options: Options = LANGUAGE
+) -> Pieces:
   """The pieces kept in a file; learned and kept there the first time.
 
   Raises:
     InputError: they cannot be learned, or the file is something else.
   """
   try:
-    pieces = Pieces(kept(path, lambda: train(texts, size)))
+    pieces = Pieces(kept(path, lambda: train(texts, size, options)))
   except ValueError as error:
     raise InputError(f'{path}: not word pieces ({error}): delete it') from error
   if len(pieces.vocabulary) != size:

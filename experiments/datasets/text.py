@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import pathlib
 
+from experiments.datasets import files
 from experiments.datasets.corpus import Corpus, Lines, encode, tokenized
 from experiments.errors import InputError
 
@@ -54,11 +55,11 @@ def find(data_dir: str) -> dict[str, pathlib.Path]:
     fault = 'is a file' if root.exists() else 'is not there'
     raise InputError(f'--data_dir: expected a directory of text, {root} {fault}')
   for names in NAMES:
-    files = {split: root / names.format(part) for split, part in _SPLITS.items()}
-    missing = [path.name for path in files.values() if not path.is_file()]
+    paths = {split: root / names.format(part) for split, part in _SPLITS.items()}
+    missing = [path.name for path in paths.values() if not path.is_file()]
     if not missing:
-      return files
-    if len(missing) < len(files):
+      return paths
+    if len(missing) < len(paths):
       raise InputError(f'{root}: expected {" and ".join(missing)} too')
   first, *others = (names.format('{train,valid,test}') for names in NAMES)
   raise InputError(f'{root}: expected {first}, or {", ".join(others)}')
@@ -70,15 +71,8 @@ def read(path: pathlib.Path, unit: str) -> Lines:
   Raises:
     InputError: the file cannot be read, or is not text in UTF-8.
   """
-  try:
-    content = path.read_bytes()
-    text = content.decode('utf-8-sig')
-  except UnicodeDecodeError as error:
-    raise InputError(
-      f'{path}: expected text in UTF-8, byte {error.start} is not'
-    ) from error
-  except OSError as error:
-    raise InputError(f'cannot read {path}: {error.strerror or error}') from error
-  lines = text.replace('\r\n', '\n').removesuffix('\n').split('\n')
+  content = files.read(path)
+  # An empty file is an empty line.
+  lines = files.lines(files.decode(content, path)) or ['']
   digest = hashlib.sha256(content).hexdigest()
   return Lines(str(path), [tokenized(line, unit) for line in lines], digest)

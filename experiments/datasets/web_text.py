@@ -95,12 +95,7 @@ def documents(source: catalogue.Source, rows: range) -> Iterator[str]:
   """The texts of ``rows``."""
   for start in rows[::BLOCK]:
     for example in source.read(range(start, min(start + BLOCK, rows.stop))):
-      yield _text(example['text'])
-
-
-def _text(content: bytes | str) -> str:
-  # Surrogates and the like are not worth a failure among 365 million documents.
-  return content if isinstance(content, str) else content.decode('utf-8', 'replace')
+      yield catalogue.text(example['text'])
 
 
 def _tokens(

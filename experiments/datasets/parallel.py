@@ -1,0 +1,194 @@
+"""Texts and their translations, sentence by sentence."""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from experiments.datasets import catalogue, files, wmt_files
+from experiments.errors import InputError
+
+WMT14 = 'wmt14_translate/de-en'
+BLOCK = 1000  # examples read at once
+_SGML, _XML = ('.sgm', '.sgml'), ('.xml',)
+# What the paper validates on; tfds itself prepares the second alone.
+_VALIDATION = ('newstest2012', 'newstest2013')
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+  """Sentences and their translations.
+
+  Attributes:
+    sources: ``n`` sentences.
+    targets: the translation of each.
+  """
+
+  sources: tuple[str, ...]
+  targets: tuple[str, ...]
+
+  def __post_init__(self) -> None:
+    if len(self.sources) != len(self.targets):
+      raise ValueError(f'{len(self.sources)} sources, {len(self.targets)} targets')
+
+  def __len__(self) -> int:
+    return len(self.sources)
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+  """Splits of pairs.
+
+  Attributes:
+    name: what the user asked for.
+    splits: ``'train'``, ``'validation'``, ``'test'`` and other test sets.
+    dropped: by split, how many pairs were left out and why.
+  """
+
+  name: str
+  splits: Mapping[str, Pairs]
+  dropped: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """sha256 over the names of the splits and all texts."""
+    digest = hashlib.sha256()
+    for split, pairs in sorted(self.splits.items()):
+      digest.update(f'{split} {len(pairs)}\n'.encode())
+      for source, target in zip(pairs.sources, pairs.targets, strict=True):
+        # The lengths tell where one ends and the next begins.
+        digest.update(f'{len(source)} {len(target)}\n{source}{target}'.encode())
+    return digest.hexdigest()
+
+
+def load(name: str, paths: Mapping[str, tuple[str, str]], longest: int = 0) -> Corpus:
+  """Reads a source and a target file of each split; see ``read``.
+
+  Args:
+    name: of the corpus.
+    paths: by split.
+    longest: longer pairs are dropped, from training alone.
+
+  Raises:
+    InputError: as ``read``.
+  """
+  splits, dropped = {}, {}
+  for split, (source, target) in paths.items():
+    limit = longest if split == 'train' else 0
+    splits[split], dropped[split] = read(source, target, longest=limit)
+  return Corpus(name, splits, dropped)
+
+
+def read(
+  source_path: str | os.PathLike[str],
+  target_path: str | os.PathLike[str],
+  *,
+  longest: int = 0,
+  translator: str = '',
+) -> tuple[Pairs, dict[str, int]]:
+  """Reads two files that belong together.
+
+  Names that end in ``.sgm`` are WMT's pseudo-SGML, in ``.xml`` its XML since 2021,
+  where both may be one file; others hold a sentence a line. Each may be gzipped
+  (``.gz``). Blanks around a sentence are left out.
+
+  Args:
+    source_path: a file.
+    target_path: its translation.
+    longest: pairs with more characters on either side are dropped; 0: none.
+    translator: of the references, where an XML has several; ``''``: the first.
+
+  Returns:
+    The pairs, and how many were dropped: ``'empty'`` on either side, too ``'long'``,
+    and of XML ``'test suite'`` and ``'no reference'``.
+
+  Raises:
+    InputError: a file is missing, damaged or not in UTF-8, the two do not belong
+      together, or nothing is left.
+  """
+  source, target = pathlib.Path(source_path), pathlib.Path(target_path)
+  kind = _kind(source)
+  if kind != _kind(target):
+    raise InputError(f'{source}, {target}: expected two files of one format')
+  dropped: dict[str, int] = {}
+  if kind == _XML:
+    texts, dropped = wmt_files.xml(source, target, translator)
+  else:
+    texts = (wmt_files.sgml if kind == _SGML else _plain)(source, target)
+  pairs, others = _filtered(texts, longest)
+  dropped = {**others, **dropped}
+  if not pairs:
+    why = ', '.join(f'{count} {reason}' for reason, count in dropped.items() if count)
+    raise InputError(f'{source}, {target}: no pairs' + f' but {why}' * bool(why))
+  return pairs, dropped
+
+
+def _kind(path: pathlib.Path) -> tuple[str, ...]:
+  suffix = pathlib.Path(path.name.removesuffix('.gz')).suffix.lower()
+  return next((kind for kind in (_SGML, _XML) if suffix in kind), ())
+
+
+def _plain(source: pathlib.Path, target: pathlib.Path) -> wmt_files.Texts:
+  sides = [files.lines(files.decode(files.read(p), p)) for p in (source, target)]
+  sources, targets = ([line.strip() for line in side] for side in sides)
+  if len(sources) != len(targets):
+    raise InputError(
+      f'{target}: expected {len(sources)} lines as in {source}, found {len(targets)}'
+    )
+  return list(zip(sources, targets, strict=True))
+
+
+def _filtered(
+  texts: Sequence[tuple[str, str]], longest: int
+) -> tuple[Pairs, dict[str, int]]:
+  """What is neither empty nor too long."""
+  full = [pair for pair in texts if all(pair)]
+  kept = [pair for pair in full if not longest or max(map(len, pair)) <= longest]
+  dropped = {'empty': len(texts) - len(full), 'long': len(full) - len(kept)}
+  return Pairs(tuple(s for s, _ in kept), tuple(t for _, t in kept)), dropped
+
+
+def wmt14(data_dir: str | None = None, num_train: int = 0, longest: int = 0) -> Corpus:
+  """English to German, as ``tfds.builder('wmt14_translate/de-en')`` prepared it.
+
+  Its own splits are ``train`` (Europarl v7, Common Crawl, News Commentary v9; 4.5
+  million pairs), ``validation`` (newstest2013) and ``test`` (newstest2014). If splits
+  of the names newstest2012 and newstest2013 were prepared, these two are validation.
+
+  Args:
+    data_dir: where tensorflow-datasets keeps data; None: its default.
+    num_train: how many examples of training to read, the first, which tfds has drawn
+      at random; 0: all.
+    longest: as for ``load``.
+
+  Raises:
+    InputError: the data are not prepared, damaged or too few.
+  """
+  train = catalogue.Source(WMT14, 'train', data_dir, raw=())
+  if num_train > len(train):
+    raise InputError(
+      f'--num_train: {num_train} is more than the {len(train)} pairs of {train.version}'
+    )
+  prepared: dict[str, tuple[str, ...]]
+  prepared = {'train': ('train',), 'validation': ('validation',), 'test': ('test',)}
+  if set(_VALIDATION) <= set(train.splits):
+    prepared['validation'] = _VALIDATION
+  splits, dropped = {}, {}
+  for split, parts in prepared.items():
+    texts: wmt_files.Texts = []
+    for part in parts:
+      source = catalogue.Source(WMT14, part, data_dir, raw=())
+      texts += _examples(source, (split == 'train' and num_train) or len(source))
+    limit = longest if split == 'train' else 0
+    splits[split], dropped[split] = _filtered(texts, limit)
+    if not splits[split]:
+      raise InputError(f'{train.version}, {split}: no pairs')
+  return Corpus('wmt14', splits, dropped)
+
+
+def _examples(source: catalogue.Source, size: int) -> Iterator[tuple[str, str]]:
+  for start in range(0, size, BLOCK):
+    for example in source.read(range(start, min(start + BLOCK, size))):
+      yield catalogue.text(example['en']).strip(), catalogue.text(example['de']).strip()

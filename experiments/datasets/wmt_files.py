@@ -1,0 +1,180 @@
+"""The formats of WMT's test sets: pseudo-SGML until 2020, XML since 2021.
+
+Both part a text into documents and numbered segments.
+"""
+
+import html
+import pathlib
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from experiments.datasets import files
+from experiments.errors import InputError
+
+Texts = list[tuple[str, str]]  # source and target
+_SEGMENT = re.compile(r'<seg\b([^>]*)>(.*)</seg>', re.IGNORECASE)
+# No parser of XML takes these files: a bare & is common.
+_ENTITY = re.compile(
+  r'&(?:quot|amp|lt|gt|apos|#\d{1,7}|#x[0-9a-f]{1,6});', re.IGNORECASE
+)
+
+
+class Segment(NamedTuple):
+  """A line of pseudo-SGML."""
+
+  document: str
+  name: str
+  text: str
+  line: int
+
+
+def sgml(source: pathlib.Path, target: pathlib.Path) -> Texts:
+  """The segments of two files, such as ``newstest2014-ende-{src.en,ref.de}.sgm``.
+
+  Raises:
+    InputError: a line is broken, or the files differ in their segments.
+  """
+  sources, targets = list(_segments(source)), list(_segments(target))
+  for one, other in zip(sources, targets, strict=False):
+    if one[:2] != other[:2]:
+      raise InputError(
+        f'{target}: line {other.line}: expected segment {one.name} of document '
+        f'{one.document!r} as in line {one.line} of {source}, found {other.name} of '
+        f'{other.document!r}'
+      )
+  if len(sources) != len(targets):
+    raise InputError(
+      f'{target}: expected {len(sources)} segments as in {source}, found {len(targets)}'
+    )
+  return [(one.text, other.text) for one, other in zip(sources, targets, strict=True)]
+
+
+def _segments(path: pathlib.Path) -> Iterator[Segment]:
+  document = ''
+  text = files.decode(files.read(path), path)
+  for number, line in enumerate(files.lines(text), 1):
+    tag = line.lstrip()[:4].lower()
+    if tag == '<doc':
+      document = _attribute('docid', line)
+    elif tag == '<seg':
+      match = _SEGMENT.match(line.lstrip())
+      if match is None or line.lower().count('</seg>') > 1:
+        raise InputError(f'{path}: line {number}: expected one <seg id=...>...</seg>')
+      name = _attribute('id', match[1])
+      text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), match[2])
+      yield Segment(document, name, _blanks(text), number)
+
+
+def _attribute(name: str, tag: str) -> str:
+  """Its value, ``''`` if it is not there."""
+  match = re.search(rf'\b{name}\s*=\s*(?:"([^"]*)"|([^\s">]+))', tag, re.IGNORECASE)
+  return (match[1] or match[2] or '') if match else ''
+
+
+def _blanks(text: str) -> str:
+  """One blank for several, and for the end of a line."""
+  return ' '.join(text.split())
+
+
+def xml(
+  source: pathlib.Path, target: pathlib.Path, translator: str
+) -> tuple[Texts, dict[str, int]]:
+  """The segments of one file, or two: ``<src>`` of the first, ``<ref>`` of the second.
+
+  Args:
+    source: a file.
+    target: another, or the same.
+    translator: of the references; ``''``: the one who comes first.
+
+  Returns:
+    The texts, and how many segments belong to a test suite, how many have no reference.
+
+  Raises:
+    InputError: a file is no XML, segments have no name or one name, or a translation
+      has no source.
+  """
+  sources, suites = _documents(source)
+  targets = sources if target == source else _documents(target)[0]
+  named = _translator(target, targets, translator)
+  texts, missing = [], 0
+  for document, element in sources.items():
+    originals = _named(element.iterfind('.//src//seg'), source, document)
+    matching = [
+      segment
+      for reference in targets.get(document, ET.Element('doc')).iter('ref')
+      if reference.get('translator') == named
+      for segment in reference.iter('seg')
+    ]
+    translations = _named(iter(matching), target, document)
+    _refuse_others(target, document, translations.keys() - originals.keys())
+    for name, text in originals.items():
+      if translations.get(name):
+        texts.append((text, translations[name]))
+      else:
+        missing += 1
+  for document in targets.keys() - sources.keys():
+    raise InputError(f'{target}: document {document!r} is not in {source}')
+  return texts, {'test suite': suites, 'no reference': missing}
+
+
+def _documents(path: pathlib.Path) -> tuple[dict[str, ET.Element], int]:
+  """Documents by name, and the number of segments in test suites."""
+  try:
+    root = ET.fromstring(files.read(path))
+  except (ET.ParseError, LookupError, ValueError) as error:  # encodings are the latter
+    raise InputError(f'{path}: not XML ({error})') from error
+  documents: dict[str, ET.Element] = {}
+  suites = 0
+  for element in root.iter('doc'):
+    name = element.get('id', '')
+    if 'testsuite' in element.attrib:
+      suites += sum(1 for _ in element.iterfind('.//src//seg'))
+    elif name in documents:
+      raise InputError(f'{path}: two documents {name!r}')
+    else:
+      documents[name] = element
+  return documents, suites
+
+
+def _translator(
+  path: pathlib.Path, documents: dict[str, ET.Element], name: str
+) -> str | None:
+  """The ``name``, or the first, which may be None.
+
+  Raises:
+    InputError: there is no reference, or none of that name.
+  """
+  references = [
+    reference.get('translator')
+    for element in documents.values()
+    for reference in element.iter('ref')
+  ]
+  if not references:
+    raise InputError(f'{path}: expected a <ref> in a <doc>, found none')
+  if name and name not in references:
+    known = ', '.join(sorted({str(reference) for reference in references}))
+    raise InputError(f'{path}: no translator {name!r}, but {known}')
+  return name or references[0]
+
+
+def _named(
+  segments: Iterator[ET.Element], path: pathlib.Path, document: str
+) -> dict[str, str]:
+  """Texts by name."""
+  texts: dict[str, str] = {}
+  for segment in segments:
+    name = segment.get('id')
+    if name is None or name in texts:
+      fault = 'without id' if name is None else f'{name} twice'
+      raise InputError(f'{path}: document {document!r}: a segment {fault}')
+    texts[name] = _blanks(''.join(segment.itertext()))
+  return texts
+
+
+def _refuse_others(path: pathlib.Path, document: str, names: set[str]) -> None:
+  if names:
+    raise InputError(
+      f'{path}: document {document!r}: segment {min(names)} has no source'
+    )
