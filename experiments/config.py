@@ -140,6 +140,8 @@ def fill(config: Filled, defaults: Mapping[str, Any]) -> Filled:
   missing = {name: defaults[name] for name in defaults if getattr(config, name) is None}
   if config.num_steps is not None:
     missing.pop('num_epochs', None)  # the steps stand in their place
+  if config.num_epochs is not None:
+    missing.pop('num_steps', None)
   return dataclasses.replace(config, **missing)
 
 

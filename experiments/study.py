@@ -65,7 +65,7 @@ class Study:
   config: Config
   defaults: Mapping[str, float]
   grid: Mapping[str, Sequence[float]]
-  data: Callable[[Any, bool], Mapping[int, Dataset]]
+  data: Callable[[Any, bool], Mapping[int, Any]]
   of_arm: Callable[[Any, str], Config]
   task: Callable[[Any, Any], Task]
   optimizer: Callable[[Any, Any], optax.GradientTransformation]

@@ -16,9 +16,8 @@ from flax import nnx
 
 from experiments import arms, config, runner, study, wmt_data, wmt_results
 from experiments.config import by_flag, fill, flag
-from experiments.datasets import parallel
+from experiments.datasets import files
 from experiments.datasets.translations import Translations
-from experiments.datasets.units import KINDS
 from experiments.decoding import Decoding
 from experiments.errors import InputError
 from experiments.evaluate import Row
@@ -77,7 +76,7 @@ DATASETS: Mapping[str, Mapping[str, Any]] = {
     'batch_tokens': 2500,
     'num_shapes': 1,
     'learning_rate': 0.01,
-    'num_epochs': 40,
+    'num_steps': 120,
   },
   'text': {
     'workdir': 'runs/translation',
@@ -126,6 +125,7 @@ GRID = {
   'rate': (0.05, 0.1, 0.2, 0.3),
   'weight': (0.03, 0.1, 0.3, 1.0),
 }
+KINDS = config.one_of('chars', 'words', 'pieces')
 _PIECES = 'word pieces of both languages'
 
 
@@ -160,8 +160,8 @@ class Config(config.Config):
   longest: int = flag(
     None, 'characters beyond which a training pair is dropped', config.count
   )
-  source_units: str = flag(None, 'what a source is cut into', config.one_of(*KINDS))
-  target_units: str = flag(None, 'what a target is cut into', config.one_of(*KINDS))
+  source_units: str = flag(None, 'what a source is cut into', KINDS)
+  target_units: str = flag(None, 'what a target is cut into', KINDS)
   vocabulary: int = flag(None, _PIECES, config.count)
   batch_tokens: int = flag(
     None, 'symbols of the longer side of a batch, with the padding', config.count
@@ -348,7 +348,8 @@ def translated(config: Config) -> Iterator[str]:
   Raises:
     InputError: the file cannot be read, or the arm is not trained.
   """
-  lines = parallel.lines(str(config.decode))
+  path = pathlib.Path(str(config.decode))
+  lines = files.lines(files.decode(files.read(path), path))
   job = study.job_of(study_of(config), config.arms[0])
   if not runner.finished(job):
     raise InputError(f'{job.directory}: nothing is trained there; leave out --decode')

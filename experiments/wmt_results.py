@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from experiments import records, runner
-from experiments.datasets.translations import Translations, padded
+from experiments.datasets.buckets import padded
+from experiments.datasets.translations import Translations
 from experiments.datasets.units import END
 from experiments.decoding import Decoding, attention, best, decoder
 from experiments.evaluate import Row, evaluate
@@ -45,7 +46,7 @@ class Translator:
     source, _ = self.corpus.sides[split]
     result = [''] * len(source.ids)
     for batch in self.corpus.plans[split].evaluation():
-      ids = padded([source.ids[row] for row in batch.rows], batch.shape.source)
+      ids = padded([source.ids[row] for row in batch.rows], batch.source_width)
       for row, there, text in zip(
         batch.rows, batch.mask, self._texts(state, run, ids), strict=True
       ):
@@ -110,18 +111,20 @@ def _others(corpus: Translations) -> list[str]:
 
 
 def _scores(texts: Sequence[str], references: Sequence[str]) -> Row:
-  cer = scores.character_error_rate(texts, references)
-  own = {
-    'bleu': scores.bleu(texts, references),
-    'multi_bleu': scores.multi_bleu(texts, references),
-    'chrf': scores.chrf(texts, references),
-    'cer': cer,
-  }
+  own = {name: score(texts, references) for name, score in _SCORES.items()}
   return {
-    'exact': 100 * float(scores.exact(texts, references).mean()),
     **{name: score.value for name, score in own.items()},
     'protocols': {name: score.signature for name, score in own.items()},
   }
+
+
+_SCORES = {
+  'exact': scores.exact_match,
+  'bleu': scores.bleu,
+  'multi_bleu': scores.multi_bleu,
+  'chrf': scores.chrf,
+  'cer': scores.character_error_rate,
+}
 
 
 def _lines(
@@ -184,25 +187,18 @@ def _samples(texts: Mapping[str, Translated]) -> str:
 
 def _bootstrap(texts: Mapping[str, Translated], measure: str) -> str:
   """The difference of each arm to the baseline, over the sentences of all seeds."""
-  statistics, score = {
-    'exact': (scores.exact_statistics, scores.exact_of),
-    'bleu': (scores.bleu_statistics, scores.bleu_of),
-  }[measure]
   own = {}
   for arm, lines in texts.items():
-    test = sorted(
-      (line for line in lines if line['split'] == 'test'),
-      key=lambda line: (line['seed'], line['source'], line['target']),
+    test = [line for line in lines if line['split'] == 'test']
+    found = _SCORES[measure](
+      [line['translation'] for line in test], [line['target'] for line in test]
     )
-    own[arm] = (
-      [(line['seed'], line['source']) for line in test],
-      statistics([o['translation'] for o in test], [o['target'] for o in test]),
-    )
+    own[arm] = ([(line['seed'], line['source']) for line in test], found)
   rows = []
-  for arm, (keys, sums) in own.items():
+  for arm, (keys, found) in own.items():
     if arm == BASELINE or keys != own[BASELINE][0]:
       continue  # other seeds
-    found = scores.paired_bootstrap(sums, own[BASELINE][1], score)
-    rows.append(f'{arm}: {found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]')
+    change = scores.paired_bootstrap(found, own[BASELINE][1])
+    rows.append(f'  {arm}: {change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]')
   title = f'Difference to the baseline in {measure}, bootstrap over the test sentences:'
   return '\n'.join([title, *rows])

@@ -8,7 +8,7 @@ can go side by side.
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from experiments.datasets.batching import epoch_permutation
 from experiments.datasets.widths import best_widths
 from experiments.errors import InputError
 
-SHAPES = 12  # at most; each costs a compilation
+SHAPES = 12  # unless it is said otherwise
 _ORDER_SEED = 0  # of the shapes, which all runs share
 
 
@@ -52,6 +52,7 @@ class Plan:
     target_lengths: np.ndarray,
     tokens: int,
     shapes: Sequence[Shape] | None = None,
+    most: int = SHAPES,
   ):
     """Puts the examples into buckets.
 
@@ -62,7 +63,8 @@ class Plan:
       source_lengths: ``[n]``, of the sequences with all their special tokens.
       target_lengths: ``[n]``.
       tokens: of a batch on either side, padding included.
-      shapes: those of another plan; default: up to 12 that waste little.
+      shapes: those of another plan; default: a few that waste little.
+      most: of the shapes that are made; each costs a compilation.
 
     Raises:
       InputError: ``tokens`` is less than 1, or a sequence is longer than the widest of
@@ -77,7 +79,7 @@ class Plan:
     if tokens < 1:
       raise InputError(f'--batch_tokens: expected at least 1, got {tokens}')
     if shapes is None:
-      shapes = _shapes(source, target, tokens)
+      shapes = _shapes(source, target, tokens, most)
     self.shapes = tuple(shapes)
     self._buckets = _assigned(source, target, [shape[1:] for shape in self.shapes])
     self._sizes = np.bincount(self._buckets, minlength=len(self.shapes))
@@ -133,7 +135,7 @@ class Plan:
     return Batch(rows, mask, shape.source, shape.target)
 
 
-def padded(sequences: Sequence[Sequence[int]], width: int) -> np.ndarray:
+def padded(sequences: Sequence[Any], width: int) -> np.ndarray:
   """Sequences as int32 ``[n, width]``, with zeros behind their ends.
 
   Raises:
@@ -147,8 +149,10 @@ def padded(sequences: Sequence[Sequence[int]], width: int) -> np.ndarray:
   return result
 
 
-def _shapes(source: np.ndarray, target: np.ndarray, tokens: int) -> list[Shape]:
-  widths = best_widths(source, target, tokens, SHAPES)
+def _shapes(
+  source: np.ndarray, target: np.ndarray, tokens: int, most: int
+) -> list[Shape]:
+  widths = best_widths(source, target, tokens, most)
   counts = np.bincount(_assigned(source, target, widths), minlength=len(widths))
   return [
     Shape(_even(int(count), max(1, tokens // max(pair))), *pair)

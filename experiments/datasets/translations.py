@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.datasets import buckets
-from experiments.datasets.buckets import Batch, Plan
-from experiments.datasets.parallel import Pairs
+from experiments.datasets.buckets import Batch, Plan, padded
+from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.units import END, START, Units
 
 
@@ -35,8 +34,7 @@ class Translations:
   """All splits of a corpus.
 
   Attributes:
-    name: of the corpus.
-    pairs: the texts, by split.
+    corpus: the texts.
     source: units of the sources.
     target: units of the targets.
     batch_tokens: symbols of the longer side of a batch, with the padding.
@@ -44,13 +42,22 @@ class Translations:
     about: what else the records say.
   """
 
-  name: str
-  pairs: Mapping[str, Pairs]
+  corpus: Corpus
   source: Units
   target: Units
   batch_tokens: int
   num_shapes: int
   about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def name(self) -> str:
+    """Of the corpus."""
+    return self.corpus.name
+
+  @property
+  def pairs(self) -> Mapping[str, Pairs]:
+    """The texts, by split."""
+    return self.corpus.splits
 
   @property
   def num_classes(self) -> int:
@@ -60,8 +67,7 @@ class Translations:
   @functools.cached_property
   def fingerprint(self) -> str:
     """Of texts and units."""
-    own = [f'{split}:{pairs.sha256}' for split, pairs in sorted(self.pairs.items())]
-    parts = [*own, self.source.sha256, self.target.sha256]
+    parts = self.corpus.fingerprint, self.source.sha256, self.target.sha256
     return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
 
   @functools.cached_property
@@ -77,8 +83,8 @@ class Translations:
     """Source and target of each split."""
     return {
       split: (
-        Side([_ids(self.source, text) for text in pairs.sources]),
-        Side([_ids(self.target, text) for text in pairs.targets]),
+        _side(self.source, pairs.sources),
+        _side(self.target, pairs.targets),
       )
       for split, pairs in self.pairs.items()
     }
@@ -90,21 +96,31 @@ class Translations:
       split: (source.lengths, target.lengths + 1)
       for split, (source, target) in self.sides.items()
     }
-    shapes = buckets.shapes(*lengths['train'], self.batch_tokens, self.num_shapes)
-    return {split: Plan(*own, shapes) for split, own in lengths.items()}
+    train = Plan(*lengths['train'], self.batch_tokens, most=self.num_shapes)
+    return {
+      split: train if split == 'train' else self._plan(*own, train)
+      for split, own in lengths.items()
+    }
+
+  def _plan(self, sources: np.ndarray, targets: np.ndarray, train: Plan) -> Plan:
+    """In the shapes of training if they are wide enough: no program is made anew."""
+    widest = train.shapes[-1]
+    fits = sources.max() <= widest.source and targets.max() <= widest.target
+    shapes = train.shapes if fits else None
+    return Plan(sources, targets, self.batch_tokens, shapes, self.num_shapes)
 
   def batch(self, split: str) -> Callable[[Batch], dict[str, np.ndarray]]:
     """What makes the arrays of a batch: ids and, of what is predicted, a mask."""
     source, target = self.sides[split]
 
     def made(batch: Batch) -> dict[str, np.ndarray]:
-      rows, shape = batch.rows, batch.shape
+      rows, width = batch.rows, batch.target_width
       targets = [target.ids[row] for row in rows]
-      label = padded([np.append(ids, END) for ids in targets], shape.target)
-      there = np.arange(shape.target)[None] <= target.lengths[rows][:, None]
+      label = padded([np.append(ids, END) for ids in targets], width)
+      there = np.arange(width)[None] <= target.lengths[rows][:, None]
       return {
-        'source': padded([source.ids[row] for row in rows], shape.source),
-        'inputs': padded([np.insert(ids, 0, START) for ids in targets], shape.target),
+        'source': padded([source.ids[row] for row in rows], batch.source_width),
+        'inputs': padded([np.insert(ids, 0, START) for ids in targets], width),
         'label': label,
         'mask': there & batch.mask[:, None],
       }
@@ -112,17 +128,5 @@ class Translations:
     return made
 
 
-def padded(sequences: Sequence[np.ndarray], width: int) -> np.ndarray:
-  """``[n, width]``, zeros behind the ends.
-
-  Raises:
-    ValueError: a sequence is longer.
-  """
-  result = np.zeros((len(sequences), width), np.int32)
-  for row, ids in zip(result, sequences, strict=True):
-    row[: len(ids)] = ids
-  return result
-
-
-def _ids(units: Units, text: str) -> np.ndarray:
-  return np.array(units.encode(text), np.int32)
+def _side(units: Units, texts: Sequence[str]) -> Side:
+  return Side([np.array(ids, np.int32) for ids in units.encode_all(texts)])

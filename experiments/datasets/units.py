@@ -1,4 +1,4 @@
-"""What a sentence is cut into: characters, or pieces of words.
+"""What a sentence is cut into: characters, words, or pieces of words.
 
 Ids 0 to 3 are padding, start, end and unknown. No text encodes to the first three.
 """
@@ -7,15 +7,17 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 from experiments.datasets import pieces
 from experiments.errors import InputError
 
 PADDING, START, END, UNKNOWN = range(4)
 _SPECIAL = 4
-REPLACEMENT = '\ufffd'  # how an unknown character is shown
+REPLACEMENT = '\ufffd'  # how an unknown unit is shown
+SHOWN_END = '⟨end⟩'
 
 
 class Units(Protocol):
@@ -42,21 +44,29 @@ class Units(Protocol):
       ValueError: there is no such id.
     """
 
+  def show(self, ids: Iterable[int]) -> list[str]:
+    """What each id stands for, in pictures."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Characters:
   """Every character is a unit.
 
   Attributes:
-    vocabulary: the characters from id 4 on, in order of their code points.
+    vocabulary: the units from id 4 on, in order of their code points.
   """
 
   vocabulary: tuple[str, ...]
+  _between: ClassVar[str] = ''
 
   @classmethod
-  def of(cls, texts: Iterable[str]) -> 'Characters':
-    """Those of some texts; a character that is not among them is unknown."""
-    return cls(tuple(sorted(set().union(*texts))))
+  def of(cls, texts: Iterable[str]) -> Self:
+    """Those of some texts; a unit that is not among them is unknown."""
+    return cls(tuple(sorted(set().union(*map(cls._cut, texts)))))
+
+  @staticmethod
+  def _cut(text: str) -> Sequence[str]:
+    return text
 
   @property
   def size(self) -> int:
@@ -64,21 +74,34 @@ class Characters:
 
   @functools.cached_property
   def sha256(self) -> str:
-    return hashlib.sha256(''.join(self.vocabulary).encode()).hexdigest()
+    return hashlib.sha256(self._between.join(self.vocabulary).encode()).hexdigest()
 
   @functools.cached_property
   def _ids(self) -> dict[str, int]:
     return {unit: index for index, unit in enumerate(self.vocabulary, _SPECIAL)}
 
   def encode(self, text: str) -> list[int]:
-    return [self._ids.get(character, UNKNOWN) for character in text]
+    return [self._ids.get(unit, UNKNOWN) for unit in self._cut(text)]
 
   def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
     return [self.encode(text) for text in texts]
 
   def decode(self, ids: Iterable[int]) -> str:
-    texts = ('', '', '', REPLACEMENT, *self.vocabulary)
-    return ''.join(texts[index] for index in _body(ids, self.size))
+    return self._between.join(self.show(_body(ids, self.size)))
+
+  def show(self, ids: Iterable[int]) -> list[str]:
+    texts = ('', '', SHOWN_END, REPLACEMENT, *self.vocabulary)
+    return [texts[index] for index in ids]
+
+
+class Words(Characters):
+  """Words and marks, each a unit; they come back with blanks between them."""
+
+  _between: ClassVar[str] = ' '
+
+  @staticmethod
+  def _cut(text: str) -> Sequence[str]:
+    return re.findall(r'\w+|[^\w\s]', text)
 
 
 class Pieces:
@@ -131,6 +154,14 @@ class Pieces:
 
   def decode(self, ids: Iterable[int]) -> str:
     return self._model.decode(_body(ids, self.size))
+
+  def show(self, ids: Iterable[int]) -> list[str]:
+    names = (
+      *self._model.vocabulary[:END],
+      SHOWN_END,
+      *self._model.vocabulary[UNKNOWN:],
+    )
+    return [names[index] for index in ids]
 
 
 def _body(ids: Iterable[int], size: int) -> list[int]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import interrupted
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,26 +112,10 @@ def test_killed_and_resumed_is_the_same(tmp_path: pathlib.Path):
   """Local exchange: bit for bit, the peers too."""
   whole = codistillation.run(config(tmp_path / 'whole', arms=('codistillation',)))
   own = config(tmp_path / 'part', arms=('codistillation',), checkpoint_every=7)
-  with pytest.raises(KeyboardInterrupt):
-    _stopped(own, step=16)
+  interrupted.run_until(codistillation.run, own, step=16)
   part = codistillation.run(own)
   ours, theirs = (path / 'codistillation' for path in (part, whole))
   assert rows(ours) == rows(theirs)
-
-
-def _stopped(own: Config, step: int) -> None:
-  from experiments import runner
-
-  original = runner._save
-
-  def save(checkpoints, at, state):
-    if at >= step:
-      raise KeyboardInterrupt
-    original(checkpoints, at, state)
-
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(runner, '_save', save)
-    codistillation.run(own)
 
 
 @pytest.mark.parametrize('name', ['digits', 'pydoc'])

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.datasets import pieces, units
-from experiments.datasets.units import END, PADDING, START, UNKNOWN, Characters, Pieces
+from experiments.datasets.units import (
+  END,
+  PADDING,
+  START,
+  UNKNOWN,
+  Characters,
+  Pieces,
+  Words,
+)
 from experiments.errors import InputError
 
 TEXTS = ('zwei Hunde bellen', 'drei Hunde bellen laut', 'ein Hund bellt', 'süß!') * 5
@@ -18,6 +26,16 @@ def of_texts(request) -> units.Units:
   return (
     Characters.of(TEXTS) if request.param == 'characters' else Pieces.of(TEXTS, SIZE)
   )
+
+
+def test_words_by_hand():
+  words = Words.of(['forty-two, and', 'two hundred'])
+  assert words.vocabulary == (',', '-', 'and', 'forty', 'hundred', 'two')
+  ids = words.encode('two-hundred or  two')
+  assert ids == [9, 5, 8, UNKNOWN, 9]
+  assert words.decode(ids) == 'two - hundred \ufffd two'
+  assert words.show([9, END]) == ['two', '⟨end⟩']
+  assert words.sha256 != Characters(words.vocabulary).sha256
 
 
 @given(text=st.text(ALPHABET))

@@ -4,15 +4,16 @@ import dataclasses
 import json
 import pathlib
 
+import interrupted
 import jax
 import numpy as np
 import pytest
 
 import regularizers as reg
 from experiments import wmt
-from experiments.datasets.parallel import Pairs
+from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.translations import Translations
-from experiments.datasets.units import END, PADDING, START, symbols
+from experiments.datasets.units import END, PADDING, START, Characters, Words
 from experiments.errors import InputError
 from experiments.evaluate import evaluate
 from experiments.state import init_state, stack
@@ -40,22 +41,22 @@ def corpus(**more: object) -> Translations:
     'train': Pairs(('a b', 'b', 'c c a', 'a'), ('xy', 'x', 'zzy', 'y')),
     'validation': Pairs(('b a', 'c c c c c'), ('yx', 'zzzzz')),
   }
-  source = symbols(pairs['train'].sources, 'words')
-  target = symbols(pairs['train'].targets, 'chars')
-  return Translations(
-    'toy', pairs, source, target, **{'batch_tokens': 8, 'num_shapes': 2, **more}
-  )
+  source = Words.of(pairs['train'].sources)
+  target = Characters.of(pairs['train'].targets)
+  sizes = {'batch_tokens': 8, 'num_shapes': 2, **more}
+  return Translations(Corpus('toy', pairs), source, target, **sizes)
 
 
 def test_a_batch_by_hand():
   own = corpus(num_shapes=1, batch_tokens=100)
   (batch,) = own.plans['train'].evaluation()
   arrays = own.batch('train')(batch)
-  assert arrays['source'].tolist()[2] == [6, 6, 4]
-  assert arrays['inputs'].tolist()[2] == [START, 6, 6, 5]
-  assert arrays['label'].tolist()[2] == [6, 6, 5, END]
-  assert arrays['label'].tolist()[1] == [4, END, PADDING, PADDING]
-  assert arrays['mask'].tolist()[1] == [True, True, False, False]
+  third, second = (batch.rows.tolist().index(row) for row in (2, 1))
+  assert arrays['source'][third].tolist() == [6, 6, 4]
+  assert arrays['inputs'][third].tolist() == [START, 6, 6, 5]
+  assert arrays['label'][third].tolist() == [6, 6, 5, END]
+  assert arrays['label'][second].tolist() == [4, END, PADDING, PADDING]
+  assert arrays['mask'][second].tolist() == [True, True, False, False]
   assert own.splits['train']['label'].tolist() == [4, 5, 2, 4, 2, 6, 6, 5, 2, 5, 2]
 
 
@@ -123,7 +124,7 @@ def test_whole_run(finished: pathlib.Path):
   assert 0 < record[0]['about']['padding']['train'] < 0.6
   final = [row for row in record if row.get('final')]
   assert len(final) == 2
-  assert all('tool:jiwer' in row['protocols']['cer'] for row in final)
+  assert all('jiwer:' in row['protocols']['cer'] for row in final)
   said = lines(finished / 'baseline' / 'translations.jsonl')
   assert len(said) == 2 * 700
   samples = (finished / 'samples.md').read_text()
@@ -148,21 +149,21 @@ def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   path = tmp_path / 'lines.txt'
   path.write_text(f'{said[0]["source"]}\n\n{said[1]["source"]}\n')
   wmt.run(config(finished, arms=ALL, decode=str(path)))
-  out = capsys.readouterr().out
-  assert out == f'{said[0]["translation"]}\n\n{said[1]["translation"]}\n'
+  first, empty, second, end = capsys.readouterr().out.split('\n')
+  assert (empty, end) == ('', '')
+  # Where nothing was learned they do not end, but are cut off by their sources' width.
+  for ours, line in ((first, said[0]), (second, said[1])):
+    assert len(ours) > 10
+    assert line['translation'].startswith(ours) or ours.startswith(line['translation'])
 
 
 def test_resumed_is_the_same(finished: pathlib.Path, tmp_path: pathlib.Path):
-  """From a checkpoint of the middle, as after a kill."""
   own = config(tmp_path, arms=('baseline',), checkpoint_every=2)
+  interrupted.run_until(wmt.run, own, step=4)
   wmt.run(own)
-  record = (tmp_path / 'baseline' / 'record.jsonl').read_bytes()
-  assert record == (finished / 'baseline' / 'record.jsonl').read_bytes()
-  kept = [row for row in lines(tmp_path / 'baseline' / 'record.jsonl')]
-  cut = [json.dumps(row) for row in kept if row.get('step', 0) <= 2]
-  (tmp_path / 'baseline' / 'record.jsonl').write_text('\n'.join(cut) + '\n')
-  wmt.run(own)
-  assert (tmp_path / 'baseline' / 'record.jsonl').read_bytes() == record
+  for name in ('record.jsonl', 'translations.jsonl'):
+    ours, theirs = (path / 'baseline' / name for path in (tmp_path, finished))
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_text_files_and_word_pieces(tmp_path: pathlib.Path):
@@ -177,10 +178,10 @@ def test_text_files_and_word_pieces(tmp_path: pathlib.Path):
     second = tmp_path / f'second.{side}'
     second.write_text('two dogs\n')
     files[f'test_{side}'] += (str(second),)
-  small = {**TINY, 'seeds': 1, 'num_train': 20, 'vocabulary': 290, 'size': 'small'}
+  small = {**TINY, 'seeds': 1, 'num_train': 20, 'vocabulary': 40, 'size': 'small'}
   small |= {'num_shapes': 2, 'batch_tokens': 60, 'arms': ('baseline',), **files}
   workdir = wmt.run(Config(workdir=str(tmp_path / 'run'), **small))
-  assert (workdir / 'pieces.model').stat().st_size > 1000
+  assert len(list(workdir.glob('pieces-*.model'))) == 1
   record = lines(workdir / 'baseline' / 'record.jsonl')
   assert record[0]['measure'] == 'bleu'
   assert record[0]['about']['pairs']['second'] == 1
@@ -200,7 +201,7 @@ BAD = {
   ),
   'data_dir': ({'data_dir': 'x', 'dataset': 'numbers'}, '--data_dir applies'),
   'vocabulary': ({'vocabulary': 100}, 'none of the units are word pieces'),
-  'num_train': ({'num_train': 99_999}, '--num_train: expected 1 to 99000'),
+  'num_train': ({'num_train': 99_999}, '--num_train: expected 1 to 99,000'),
   'not prepared': ({'data_dir': '/nowhere'}, 'no such directory'),
   'not trained': ({'decode': __file__}, 'nothing is trained there'),
   'no such file': ({'decode': '/nowhere/x'}, 'cannot read /nowhere/x'),
