@@ -96,18 +96,7 @@ def beam_search(
     raise ValueError(f'beam, length: expected 1 or more, got {beam}, {length}')
   if length_penalty < 0 or coverage_penalty < 0:
     raise ValueError('length_penalty, coverage_penalty: expected 0 or more')
-
-  def score(log_probs: jax.Array, count: Any, coverage: jax.Array) -> jax.Array:
-    seen = jnp.log(jnp.clip(coverage, 1e-6, 1.0)).sum(-1)
-    penalty = ((5 + count) / 6) ** length_penalty
-    return log_probs / penalty + coverage_penalty * seen
-
-  def unfinished(search: _Search) -> jax.Array:
-    # No score can be better than that of no more loss, at the greatest length.
-    bound = search.log_probs.max(1) / ((5 + length) / 6) ** length_penalty
-    better = bound > search.found.scores.min(1)
-    there = search.log_probs.max(1) > _THERE
-    return (search.steps < length) & (better & there).any()
+  rules = _Rules(beam, length, end, length_penalty, coverage_penalty)
 
   def advance(search: _Search) -> _Search:
     before = jax.lax.dynamic_index_in_dim(
@@ -119,48 +108,79 @@ def beam_search(
       log_p = jnp.where(allowed[None], log_p, NEVER)
     totals = search.log_probs[..., None] + log_p.reshape(*fed.shape, -1)
     coverage = search.coverage + weights.reshape(*fed.shape, -1)
+    cache = jax.tree.map(lambda leaf: leaf.reshape(*fed.shape, *leaf.shape[1:]), cache)
+    return rules.chosen(search, totals, coverage, cache)
+
+  first = _begun(step, cache, beam, length, padding)
+  last = jax.lax.while_loop(rules.unfinished, advance, first)
+  return _cleared(_merged(last.found, rules.rest(last)), padding)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rules:
+  """What is kept, and when it is enough; attributes as of `beam_search`."""
+
+  beam: int
+  length: int
+  end: int
+  length_penalty: float
+  coverage_penalty: float
+
+  def score(self, log_probs: jax.Array, count: Any, coverage: jax.Array) -> jax.Array:
+    seen = jnp.log(jnp.clip(coverage, 1e-6, 1.0)).sum(-1)
+    return log_probs / self._penalty(count) + self.coverage_penalty * seen
+
+  def _penalty(self, count: Any) -> Any:
+    return ((5 + count) / 6) ** self.length_penalty
+
+  def unfinished(self, search: _Search) -> jax.Array:
+    """Whether any hypothesis can still come to be among the best."""
+    # No score can be better than that of no more loss, at the greatest length.
+    best = search.log_probs.max(1)
+    better = best / self._penalty(self.length) > search.found.scores.min(1)
+    return (search.steps < self.length) & (better & (best > _THERE)).any()
+
+  def chosen(
+    self, search: _Search, totals: jax.Array, coverage: jax.Array, cache: PyTree
+  ) -> _Search:
+    """The search after one more id, of candidates ``[batch, beam, V]``."""
+    beam, count = self.beam, search.steps + 1
     best, parents, symbols = _best(totals, 2 * beam)
     ids = _rows(search.ids, parents)
     ids = jax.lax.dynamic_update_index_in_dim(ids, symbols, search.steps, 2)
-    ends = symbols == end
+    ends = symbols == self.end
     # One that ends has to be among the best, not to be the best of those that end.
-    count = search.steps + 1
-    scores = score(best, count, _rows(coverage, parents))[:, :beam]
+    scores = self.score(best, count, _rows(coverage, parents))[:, :beam]
     ended = ends[:, :beam] & (best[:, :beam] > _THERE)
-    found = _merged(
-      search.found,
-      Hypotheses(
-        ids[:, :beam],
-        jnp.full(scores.shape, count),
-        best[:, :beam],
-        jnp.where(ended, scores, NEVER),
-        ended,
-      ),
+    new = Hypotheses(
+      ids[:, :beam],
+      jnp.full(scores.shape, count),
+      best[:, :beam],
+      jnp.where(ended, scores, NEVER),
+      ended,
     )
-    on, chosen = jax.lax.top_k(jnp.where(ends, NEVER, best), beam)
-    parents = _rows(parents, chosen)
+    on, places = jax.lax.top_k(jnp.where(ends, NEVER, best), beam)
+    parents = _rows(parents, places)
     return _Search(
       count,
-      _rows(ids, chosen),
+      _rows(ids, places),
       on,
       _rows(coverage, parents),
-      jax.tree.map(
-        lambda leaf: _rows(leaf.reshape(*fed.shape, *leaf.shape[1:]), parents), cache
-      ),
-      found,
+      jax.tree.map(lambda leaf: _rows(leaf, parents), cache),
+      _merged(search.found, new),
     )
 
-  first = _begun(step, cache, beam, length, padding)
-  last = jax.lax.while_loop(unfinished, advance, first)
-  cut = last.log_probs > _THERE
-  rest = Hypotheses(
-    last.ids,
-    jnp.full(cut.shape, last.steps),
-    last.log_probs,
-    jnp.where(cut, score(last.log_probs, last.steps, last.coverage), NEVER),
-    jnp.zeros(cut.shape, bool),
-  )
-  return _cleared(_merged(last.found, rest), padding)
+  def rest(self, search: _Search) -> Hypotheses:
+    """Those that are cut off."""
+    there = search.log_probs > _THERE
+    scores = self.score(search.log_probs, search.steps, search.coverage)
+    return Hypotheses(
+      search.ids,
+      jnp.full(there.shape, search.steps),
+      search.log_probs,
+      jnp.where(there, scores, NEVER),
+      jnp.zeros(there.shape, bool),
+    )
 
 
 def _begun(step: Step, cache: PyTree, beam: int, length: int, padding: int) -> _Search:
