@@ -2,7 +2,7 @@ r"""What the exchange between replicas costs.
 
   python -m benchmarks.codistillation
 
-Takes some ten minutes on two cores and writes benchmarks/results/codistillation.md and
+Takes some 17 minutes on two cores and writes benchmarks/results/codistillation.md and
 .png. A replica trains with a teacher in its step. The candidates are: copies written to
 and read from a directory at every 10th, 50th or 250th step, against none; and, for the
 teacher's forward pass, no teacher at all. The peer's copies are written by this process
