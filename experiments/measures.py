@@ -108,12 +108,12 @@ were in training, the mean over the steps that had any.""",
 )
 
 _TRANSLATION = """\
-Of the test pairs, translated after the last step, mean over the seeds ± its standard
-error. The difference to the baseline is taken seed by seed, so that what the seed
-decides (first weights, order, dropout) cancels; in brackets stands its 95 % t-interval.
-"Better" and "worse" mean that the interval leaves out 0, "undecided" that it does not,
-or that all differences are equal. Nll and entropy (nats) are of a target symbol, given
-the right ones before it, without the regularizer."""
+Translations are of the test pairs after the last step; numbers are means over the seeds
+± standard errors. The difference to the baseline is taken seed by seed, so that what
+the seed decides (first weights, order, dropout) cancels; in brackets stands its 95 %
+t-interval. "Better" and "worse" mean that the interval leaves out 0, "undecided" that
+it does not, or that all differences are equal. Nll and entropy (nats) are of a target
+symbol, given the right ones before it, without the regularizer."""
 
 EXACT_MATCH = Measure(
   name='exact',
@@ -130,7 +130,8 @@ EXACT_MATCH = Measure(
   how_to_read=f"""\
 How to read this. Exact is the share of translations without a fault, cer the edit
 distance in characters by the length of the references. "Longer" are numbers of more
-digits than any in training. {_TRANSLATION}""",
+digits than any in training.
+{_TRANSLATION}""",
   digits=1,
   more_is_better=True,
   curve='nll',
@@ -150,7 +151,8 @@ BLEU = Measure(
   how_to_read=f"""\
 How to read this. BLEU and chrF are sacrebleu's of the text as it is written, with the
 signatures in the record; "tokenised" is BLEU by the rule of multi-bleu.perl after
-sacrebleu's 13a tokeniser, which is nearest to what the paper prints. {_TRANSLATION}""",
+sacrebleu's 13a tokeniser, which is nearest to what the paper prints.
+{_TRANSLATION}""",
   more_is_better=True,
   curve='nll',
 )

@@ -2,10 +2,18 @@
 
 import os
 import random
+import tempfile
 
 # Set, not defaulted: the suite is written for the CPU whatever the machine has.
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['MPLBACKEND'] = 'agg'
+# Programs that another process of this session compiled; never those of another session,
+# which would hide what this checkout compiles to. Set for processes that tests start.
+if 'REGULARIZERS_TEST_CACHE' not in os.environ:
+  _cache = tempfile.TemporaryDirectory(prefix='regularizers-tests-')
+  os.environ['REGULARIZERS_TEST_CACHE'] = _cache.name
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _cache.name
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.5'
 
 import hypothesis
 import jax
@@ -14,8 +22,6 @@ import pytest
 
 # Silent broadcasting of [n] against [n, V] is the classic bug of a loss.
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-# A cached executable would hide what this checkout compiles to.
-jax.config.update('jax_enable_compilation_cache', False)
 
 # The same examples at every run, and time for compilation.
 hypothesis.settings.register_profile(
