@@ -7,8 +7,8 @@ import tempfile
 # Set, not defaulted: the suite is written for the CPU whatever the machine has.
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['MPLBACKEND'] = 'agg'
-# Programs that another process of this session compiled; never those of another session,
-# which would hide what this checkout compiles to. Set for processes that tests start.
+# Processes of one session share what they compile; never with another session, which
+# would hide what this checkout compiles to.
 if 'REGULARIZERS_TEST_CACHE' not in os.environ:
   _cache = tempfile.TemporaryDirectory(prefix='regularizers-tests-')
   os.environ['REGULARIZERS_TEST_CACHE'] = _cache.name
