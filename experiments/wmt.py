@@ -2,7 +2,17 @@
 
   python -m experiments.wmt
 
-translates English names of numbers, word by word, to German ones, letter by letter.
+translates English names of numbers, word by word, to German ones, letter by letter,
+in 4 min 22 s on two cores. Numbers without a fault, of 500 that are not in training:
+
+  baseline             86.1 ± 3.0 %
+  label_smoothing      90.9 ± 3.1 %   +4.8 [-0.8, +10.4]
+  confidence_penalty   88.3 ± 3.3 %   +2.1 [+0.1, +4.1]
+  unigram_smoothing    86.7 ± 3.2 %   +0.6 [-3.8, +5.0]
+
+``--train_source``, ``--train_target`` and so on take files of sentences, ``--data_dir``
+WMT'14 as tensorflow-datasets prepared it, and ``--decode FILE`` translates the lines of
+a file by the first of ``--arms`` of a run that is done.
 """
 
 import dataclasses
