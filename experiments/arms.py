@@ -143,6 +143,8 @@ def check(arms: Sequence[str], given: Mapping[str, Sequence[float]]) -> None:
   Raises:
     InputError: an arm is unknown or there twice, or no arm takes a value.
   """
+  if not arms:
+    raise InputError(f'--arms: expected some of {", ".join(PARTS)}, got none')
   for arm in arms:
     if arms.count(arm) > 1:
       raise InputError(f'--arms: {arm} is there twice')

@@ -12,7 +12,7 @@ import scipy.stats  # type: ignore[import-untyped]
 from experiments import papers
 from experiments.errors import InputError
 from experiments.measures import MEASURES, Measure
-from experiments.runs import BASELINE, Run, Series
+from experiments.runs import BASELINE, DROPOUT, Run, Series
 
 CONFIDENCE = 0.95
 Interval = tuple[float, float]
@@ -73,12 +73,18 @@ class Group:
     return [run for run in self.runs if run.finished]
 
   @property
+  def reference(self) -> str:
+    """The arm that the others are compared with: dropout where all of them have it."""
+    dropped = all(DROPOUT in run.arm.split('+') for run in self.runs)
+    return DROPOUT if dropped else BASELINE
+
+  @property
   def baseline(self) -> Run | None:
     """The run that the others are compared with, if it is there and finished."""
-    baselines = [run for run in self.finished if run.arm == BASELINE]
+    baselines = [run for run in self.finished if run.arm == self.reference]
     if len(baselines) > 1:
       raise InputError(
-        f'{baselines[0].path} and {baselines[1].path} are both the {BASELINE} of '
+        f'{baselines[0].path} and {baselines[1].path} are both the {self.reference} of '
         f'{self.name}: report them apart'
       )
     return baselines[0] if baselines else None

@@ -1,6 +1,7 @@
 """The one error class for bad input, and how a program ends with it."""
 
 import contextlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,19 @@ from collections.abc import Iterator
 
 class InputError(Exception):
   """The user's flag, file or directory is wrong; the message names it."""
+
+
+def needs(*packages: str) -> None:
+  """Says what is not installed before hours are spent that come to nothing.
+
+  Raises:
+    InputError: some of ``packages``, named as they are imported, are missing.
+  """
+  missing = [name for name in packages if importlib.util.find_spec(name) is None]
+  if missing:
+    raise InputError(
+      f'not installed: {", ".join(missing)}; see `pip install -e ".[experiments]"`'
+    )
 
 
 @contextlib.contextmanager

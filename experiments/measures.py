@@ -143,6 +143,7 @@ BLEU = Measure(
   unit='',
   columns={
     'multi_bleu': Column('tokenised', 2),
+    'validation_multi_bleu': Column('valid, tok.', 2),
     'chrf': Column('chrF', 1),
     'exact': Column('exact %', 1),
     'nll': Column('nll'),
@@ -151,7 +152,8 @@ BLEU = Measure(
   how_to_read=f"""\
 How to read this. BLEU and chrF are sacrebleu's of the text as it is written, with the
 signatures in the record; "tokenised" is BLEU by the rule of multi-bleu.perl after
-sacrebleu's 13a tokeniser, which is nearest to what the paper prints.
+sacrebleu's 13a tokeniser, which is nearest to what the paper prints; "valid, tok." is
+the same of validation, after the last step.
 {_TRANSLATION}""",
   more_is_better=True,
   curve='nll',

@@ -100,7 +100,7 @@ def _section(group: Group, rows: Sequence[Comparison]) -> Section:
     'arm',
     'seeds',
     group.measure.heading,
-    'vs. baseline (95 %)',
+    f'vs. {group.reference} (95 %)',
     '',
     *(column.heading for column in columns.values()),
     *(group.paper.columns if group.paper else ()),
@@ -132,7 +132,7 @@ def _notes(group: Group, rows: Sequence[Comparison]) -> Iterable[str]:
   if group.runs[0].split == 'validation':
     yield 'The final figures are on the validation split: to choose values by.'
   elif (baseline := group.baseline) is None:
-    yield 'No finished baseline: no differences.'
+    yield f'No finished {group.reference}: no differences.'
   else:
     for run in group.finished:
       yield from _comparability(run, baseline)
@@ -141,6 +141,9 @@ def _notes(group: Group, rows: Sequence[Comparison]) -> Iterable[str]:
   for run in group.runs:
     if not run.finished:
       yield f'{run.arm} is unfinished: {_progress(run)} ({run.path})'
+  for text in dict.fromkeys(_summary(run) for run in group.finished):
+    if text:
+      yield text
   if group.paper:
     yield f'paper: {group.paper.source}. {group.paper.remarks}'
 
@@ -161,6 +164,12 @@ def _comparability(run: Run, baseline: Run) -> Iterable[str]:
   ]
   if differing:
     yield f'{run.arm} differs from the baseline in settings: {", ".join(differing)}.'
+
+
+def _summary(run: Run) -> str:
+  """What the data set says of itself in a line, if it does."""
+  about = run.header.get('about')
+  return str(about.get('summary', '')) if isinstance(about, Mapping) else ''
 
 
 def _progress(run: Run) -> str:

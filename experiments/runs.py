@@ -13,8 +13,8 @@ from experiments.measures import ERROR, MEASURES
 Path = str | os.PathLike[str]
 Row = Mapping[str, Any]
 
-BASELINE = 'baseline'
-_ORDER = (BASELINE, 'dropout', 'label_smoothing', 'confidence_penalty')  # then by name
+BASELINE, DROPOUT = 'baseline', 'dropout'
+_ORDER = (BASELINE, DROPOUT, 'label_smoothing', 'confidence_penalty')  # then by name
 _HEADER = ('experiment', 'dataset', 'arm', 'objective', 'seeds', 'data')
 # What a grid may vary within one run, beside the seed.
 SWEPT = ('epsilon', 'weight', 'threshold', 'alpha', 'temperature', 'rate')

@@ -59,6 +59,7 @@ class Study:
     chain: most steps in a dispatch; 1 where batches differ in shape.
     final: ``config of the arm, data by seed, job, state, split -> final rows``; the
       default evaluates, and keeps the predictions.
+    undecisive: fields of its own that do not decide what becomes of an arm.
   """
 
   name: str
@@ -75,6 +76,7 @@ class Study:
   early: bool = False
   chain: int = 8
   final: Callable[..., list[Row]] | None = None
+  undecisive: Collection[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,12 +212,6 @@ def complete(
     runner.finish(job, final(job, state, split))
 
 
-def job_of(study: Study, arm: str) -> runner.Job:
-  """What the final training of an arm is, to read what it left."""
-  stage = _stages(study)[0].loaded()
-  return _job(stage, arm, stage.variants[arm])
-
-
 def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
   study, num_steps = stage.study, stage.num_steps
   config = study.of_arm(stage.config, arm)
@@ -276,7 +272,8 @@ def _decisive(
 ) -> dict[str, Any]:
   """What decides the outcome of an arm: where it differs, another arm was trained."""
   fields = dataclasses.asdict(config)
-  decisive = {name: fields[name] for name in fields if name not in _UNDECISIVE}
+  without = {*_UNDECISIVE, *study.undecisive}
+  decisive = {name: fields[name] for name in fields if name not in without}
   for name in arms.value_names(arm):
     values = [
       value

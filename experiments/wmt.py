@@ -18,124 +18,39 @@ a file by the first of ``--arms`` of a run that is done.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import optax
 from flax import nnx
 
-from experiments import arms, config, runner, study, wmt_data, wmt_results
+from experiments import (
+  arms,
+  config,
+  runner,
+  study,
+  wmt_data,
+  wmt_decode,
+  wmt_results,
+  wmt_samples,
+)
 from experiments.config import by_flag, fill, flag
-from experiments.datasets import files
 from experiments.datasets.translations import Translations
 from experiments.decoding import Decoding
-from experiments.errors import InputError
+from experiments.errors import InputError, needs
 from experiments.evaluate import Row
 from experiments.measures import BLEU, EXACT_MATCH
 from experiments.models.seq2seq import Seq2Seq, Sizes
 from experiments.state import State
 from experiments.task import Model, Task
 from experiments.translation import translation
-from experiments.wmt_results import Translator
+from experiments.translator import Translator
+from experiments.wmt_settings import ALL, DATASETS, GRID, SIZES, VALUES
 
 ARMS = ('baseline', 'label_smoothing', 'unigram_smoothing', 'confidence_penalty')
 PARTS = [part for part in arms.PARTS if part != 'batch_norm']
 
-# The paper: 8 layers of 512 units and 32,000 word pieces, dropout 0.3, beam 12; it says
-# neither how the rate falls nor how long it trains.
-SIZES: Mapping[str, Mapping[str, Any]] = {
-  'tiny': {
-    'embedding': 64,
-    'hidden': 64,
-    'encoder_layers': 1,
-    'decoder_layers': 1,
-    'attention': 64,
-    'dropout': 0.2,
-    'init_scale': 0.0,
-    'beam': 4,
-  },
-  'small': {
-    'embedding': 128,
-    'hidden': 128,
-    'encoder_layers': 2,
-    'decoder_layers': 2,
-    'attention': 128,
-    'dropout': 0.3,
-    'init_scale': 0.0,
-    'beam': 12,
-  },
-  'paper': {
-    'embedding': 512,
-    'hidden': 512,
-    'encoder_layers': 8,
-    'decoder_layers': 8,
-    'attention': 512,
-    'dropout': 0.3,
-    'init_scale': 0.04,
-    'beam': 12,
-  },
-}
-DATASETS: Mapping[str, Mapping[str, Any]] = {
-  'numbers': {
-    'workdir': 'runs/numbers',
-    'size': 'tiny',
-    'seeds': 3,
-    'num_train': 400,
-    'source_units': 'words',
-    'target_units': 'chars',
-    'batch_tokens': 2500,
-    'num_shapes': 1,
-    'learning_rate': 0.01,
-    'num_steps': 120,
-  },
-  'text': {
-    'workdir': 'runs/translation',
-    'size': 'small',
-    'seeds': 1,
-    'num_train': 0,
-    'source_units': 'pieces',
-    'target_units': 'pieces',
-    'vocabulary': 4000,
-    'batch_tokens': 2000,
-    'num_shapes': 6,
-    'learning_rate': 0.002,
-    'num_epochs': 10,
-  },
-  'wmt14': {
-    'workdir': 'runs/wmt14',
-    'size': 'paper',
-    'seeds': 1,
-    'num_train': 0,
-    'source_units': 'pieces',
-    'target_units': 'pieces',
-    'vocabulary': 32_000,
-    'batch_tokens': 4000,
-    'num_shapes': 12,
-    'learning_rate': 0.001,
-    'num_epochs': 5,
-  },
-}
-_ALL = {'clip': 1.0, 'longest': 500}
-VALUES: Mapping[str, Mapping[str, float]] = {
-  name: {
-    'label_smoothing.epsilon': 0.1,
-    'unigram_smoothing.epsilon': 0.1,
-    'label_noise.rate': 0.1,
-    'confidence_penalty.weight': 0.1,
-    'confidence_threshold.weight': 0.1,
-    'confidence_threshold.threshold': 1.0,
-    'confidence_annealed.weight': 0.1,
-    'generalized_entropy.weight': 0.1,
-    'generalized_entropy.alpha': 0.5,
-  }
-  for name in DATASETS
-}
-GRID = {
-  'epsilon': (0.05, 0.1, 0.2, 0.3),
-  'rate': (0.05, 0.1, 0.2, 0.3),
-  'weight': (0.03, 0.1, 0.3, 1.0),
-}
-KINDS = config.one_of('chars', 'words', 'pieces')
+KINDS = 'chars', 'words', 'pieces'
 _PIECES = 'word pieces of both languages'
 
 
@@ -157,21 +72,27 @@ class Config(config.Config):
     ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
   )
   seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
-  train_source: tuple[str, ...] = _path('training sources')
-  train_target: tuple[str, ...] = _path('training targets')
-  validation_source: tuple[str, ...] = _path('validation sources')
-  validation_target: tuple[str, ...] = _path('validation targets')
-  test_source: tuple[str, ...] = _path('test sources; further ones after commas')
-  test_target: tuple[str, ...] = _path('test targets; further ones after commas')
+  train_source: tuple[str, ...] = _path('training sources; several are joined')
+  train_target: tuple[str, ...] = _path('training targets, as many')
+  validation_source: tuple[str, ...] = _path('validation sources; several are joined')
+  validation_target: tuple[str, ...] = _path('validation targets, as many')
+  test_source: tuple[str, ...] = _path('test sources; further ones are sets by name')
+  test_target: tuple[str, ...] = _path('test targets, as many')
   decode: str | None = flag(
-    None, 'file whose lines are translated by the first of --arms, which is trained'
+    None,
+    'file whose lines are translated by the first of --arms in --workdir; what that '
+    'was trained with need not be said again',
   )
   num_train: int = flag(None, 'training pairs that are kept; 0: all', config.natural)
   longest: int = flag(
     None, 'characters beyond which a training pair is dropped', config.count
   )
-  source_units: str = flag(None, 'what a source is cut into', KINDS)
-  target_units: str = flag(None, 'what a target is cut into', KINDS)
+  source_units: str = flag(None, 'what a source is cut into', config.one_of(*KINDS))
+  target_units: str = flag(
+    None,
+    'what a target is cut into; not words, which do not say where blanks were',
+    config.one_of(*(kind for kind in KINDS if kind != 'words')),
+  )
   vocabulary: int = flag(None, _PIECES, config.count)
   batch_tokens: int = flag(
     None, 'symbols of the longer side of a batch, with the padding', config.count
@@ -192,14 +113,18 @@ class Config(config.Config):
     config.non_negative,
   )
   clip: float = flag(None, 'bound on the norm of the gradient', config.positive)
-  beam: int = flag(None, 'hypotheses of the search', config.count)
+  beam: int = flag(
+    None,
+    'hypotheses of the search; 1: the most probable symbol each time',
+    config.count,
+  )
   length_penalty: float = flag(
-    1.0,
+    None,
     'of the search: 0: long ones are as improbable as they are',
     config.non_negative,
   )
   coverage_penalty: float = flag(
-    0.0, 'of the search, for sources that nothing looked at', config.non_negative
+    None, 'of the search, for sources that nothing looked at', config.non_negative
   )
   loss: str = flag(
     'dense',
@@ -212,7 +137,7 @@ def filled(config: Config) -> Config:
   """What is not given, by data set and size."""
   default = 'text' if config.train_source else 'wmt14' if config.data_dir else 'numbers'
   config = dataclasses.replace(config, dataset=config.dataset or default)
-  config = fill(config, {**DATASETS[config.dataset], **_ALL})
+  config = fill(config, {**DATASETS[config.dataset], **ALL})
   return fill(config, SIZES[config.size])
 
 
@@ -230,9 +155,19 @@ def check(config: Config) -> None:
         raise InputError(f'--{name} applies to --dataset=text alone')
   if config.data_dir and dataset != 'wmt14':
     raise InputError('--data_dir applies to --dataset=wmt14 alone')
+  if config.longest and dataset == 'numbers':
+    raise InputError('--longest: no name of a number is too long')
   own = filled(config)
-  if 'pieces' not in (own.source_units, own.target_units) and config.vocabulary:
+  pieces = 'pieces' in (own.source_units, own.target_units)
+  if config.vocabulary and not pieces:
     raise InputError('--vocabulary: none of the units are word pieces')
+  if pieces and not own.vocabulary:
+    raise InputError('--vocabulary: expected the number of word pieces, got none')
+  needs(
+    *('sacrebleu', 'jiwer', 'safetensors'),
+    *['sentencepiece'] * pieces,
+    *['num2words'] * (dataset == 'numbers'),
+  )
 
 
 def _dropped(arm: str) -> bool:
@@ -244,14 +179,14 @@ def run(config: Config) -> pathlib.Path:
 
   With ``decode`` it translates the lines of that file, and trains nothing.
   """
-  check(config)
-  config = filled(config)
   if config.decode is not None:
-    for line in translated(config):
+    config = dataclasses.replace(config, workdir=filled(config).workdir)
+    for line in wmt_decode.translated(config, _network):
       print(line)
     return pathlib.Path(config.workdir)
-  workdir = study.run(study_of(config))
-  print(wmt_results.write_samples(workdir))
+  check(config)
+  workdir = study.run(study_of(filled(config)))
+  print(wmt_samples.write(workdir))
   return workdir
 
 
@@ -271,6 +206,7 @@ def study_of(config: Config) -> study.Study:
     measure=EXACT_MATCH if config.dataset == 'numbers' else BLEU,
     chain=1,
     final=final,
+    undecisive=('decode', *wmt_data.FILES),
   )
 
 
@@ -292,18 +228,23 @@ def of_arm(config: Config, arm: str) -> Config:
 
 def module(config: Config, dataset: Translations) -> Model:
   """Makes the network."""
+  fields = dataclasses.asdict(config)
+  return _network(fields, dataset.source.size, dataset.target.size)
+
+
+def _network(config: Mapping[str, Any], source: int, target: int) -> Model:
   sizes = Sizes(
-    dataset.source.size,
-    dataset.target.size,
-    embedding=config.embedding,
-    hidden=config.hidden,
-    encoder=config.encoder_layers,
-    decoder=config.decoder_layers,
-    attention=config.attention,
+    source,
+    target,
+    embedding=config['embedding'],
+    hidden=config['hidden'],
+    encoder=config['encoder_layers'],
+    decoder=config['decoder_layers'],
+    attention=config['attention'],
   )
 
   def made(rngs: nnx.Rngs) -> nnx.Module:
-    options = {'dropout': config.dropout, 'init_scale': config.init_scale}
+    options = {name: config[name] for name in ('dropout', 'init_scale')}
     return Seq2Seq(sizes, **options, rngs=rngs)
 
   return made
@@ -338,7 +279,9 @@ def steps_per_epoch(config: Config, dataset: Translations) -> int:
 def translator(config: Config, dataset: Translations) -> Translator:
   """The networks of a configuration, with its search."""
   options = Decoding(config.beam, config.length_penalty, config.coverage_penalty)
-  return Translator(module(config, dataset), dataset, options)
+  lengths = dataset.stretch, dataset.longest
+  units = dataset.source, dataset.target
+  return Translator(module(config, dataset), *units, *lengths, options)
 
 
 def final(
@@ -348,29 +291,16 @@ def final(
   state: State,
   split: str,
 ) -> list[Row]:
-  """Scores of the translations."""
-  return wmt_results.final(translator(config, datasets[0]), job, state, split)
-
-
-def translated(config: Config) -> Iterator[str]:
-  """The lines of ``--decode`` as the first of the arms translates them.
-
-  Raises:
-    InputError: the file cannot be read, or the arm is not trained.
-  """
-  path = pathlib.Path(str(config.decode))
-  lines = files.lines(files.decode(files.read(path), path))
-  job = study.job_of(study_of(config), config.arms[0])
-  if not runner.finished(job):
-    raise InputError(f'{job.directory}: nothing is trained there; leave out --decode')
-  state = runner.restored(job)
-  own = translator(of_arm(config, config.arms[0]), _loaded(config))
-  return own.lines(state, 0, lines)
+  """Scores of the translations; the trained network is kept for ``--decode``."""
+  own = translator(config, datasets[0])
+  if split == 'test':
+    wmt_results.keep(own, config, job, state)
+  return wmt_results.final(own, datasets[0], job, state, split)
 
 
 def main() -> None:
   """Reads the flags and runs."""
-  cases = {**SIZES, **DATASETS, 'all': _ALL}
+  cases = {**SIZES, **DATASETS, 'all': ALL}
   config.launch(Config, run, by_flag(cases, VALUES))
 
 

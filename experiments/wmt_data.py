@@ -8,7 +8,7 @@ from typing import Any
 from experiments.datasets import numbers, parallel, units
 from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.translations import Translations
-from experiments.datasets.units import Units
+from experiments.datasets.units import UNKNOWN, Units
 from experiments.errors import InputError
 
 FILES = tuple(
@@ -31,12 +31,38 @@ def load(config: Any) -> Translations:
     'dropped': {split: dict(own) for split, own in corpus.dropped.items()},
     'source_units': source.size,
     'target_units': target.size,
+    'files': {name: paths for name in FILES if (paths := getattr(config, name))},
   }
   batches = config.batch_tokens, config.num_shapes
   loaded = Translations(corpus, source, target, *batches, about)
   plans = loaded.plans.items()
   about['padding'] = {split: round(plan.waste, 3) for split, plan in plans}
+  sides = loaded.sides.items()
+  about['unknown'] = {
+    split: [int((side.flat == UNKNOWN).sum()) for side in both] for split, both in sides
+  }
+  about['summary'] = _summary(about)
   return loaded
+
+
+def _summary(about: Mapping[str, Any]) -> str:
+  """What the table says of the data."""
+  counts = {split: f'{count:,} {split}' for split, count in about['pairs'].items()}
+  for split, dropped in about['dropped'].items():
+    reasons = [f'{count:,} {reason}' for reason, count in dropped.items() if count]
+    if reasons:
+      counts[split] += f' (dropped: {", ".join(reasons)})'
+  unknown = [
+    f'{source:,} + {target:,} in {split}'
+    for split, (source, target) in about['unknown'].items()
+    if source or target
+  ]
+  padding = about['padding']['train']
+  return (
+    f'pairs: {", ".join(counts.values())}; {padding:.1%} of the symbols of training '
+    f'batches are padding; unknown units of source and target: '
+    f'{", ".join(unknown) or "none"}.'
+  )
 
 
 def _numbers(config: Any) -> Corpus:
@@ -52,9 +78,9 @@ def _text(config: Any) -> Corpus:
     if not getattr(config, name):
       raise InputError(f'--dataset=text: --{name} says where it is')
   paths = {
-    'train': (config.train_source[0], config.train_target[0]),
-    'validation': (config.validation_source[0], config.validation_target[0]),
-    **_tests(config.test_source, config.test_target),
+    'train': _both(config, 'train'),
+    'validation': _both(config, 'validation'),
+    **_tests(_both(config, 'test')),
   }
   corpus = parallel.load('text', paths, config.longest)
   train, count = corpus.splits['train'], config.num_train
@@ -64,14 +90,23 @@ def _text(config: Any) -> Corpus:
   return dataclasses.replace(corpus, splits={**corpus.splits, 'train': kept})
 
 
-def _tests(sources: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
-  """The first one is ``test``; further ones have the names of their files."""
+def _both(config: Any, split: str) -> list[tuple[str, str]]:
+  """The files of a split, source and target."""
+  sources, targets = (getattr(config, f'{split}_{s}') for s in ('source', 'target'))
   if len(sources) != len(targets):
-    raise InputError('--test_source, --test_target: expected as many of either')
-  names = ['test', *(pathlib.Path(path).name.split('.')[0] for path in sources[1:])]
+    raise InputError(
+      f'--{split}_source, --{split}_target: expected as many files of either, got '
+      f'{len(sources)} and {len(targets)}'
+    )
+  return list(zip(sources, targets, strict=True))
+
+
+def _tests(files: Sequence[tuple[str, str]]) -> dict[str, Any]:
+  """The first one is ``test``; further ones have the names of their files."""
+  names = ['test', *(pathlib.Path(path).name.split('.')[0] for path, _ in files[1:])]
   if len({*names, 'train', 'validation'}) < len(names) + 2:
     raise InputError(f'--test_source: a name is there twice: {", ".join(names)}')
-  return dict(zip(names, zip(sources, targets, strict=True), strict=True))
+  return {name: [both] for name, both in zip(names, files, strict=True)}
 
 
 _READERS: Mapping[str, Any] = {'numbers': _numbers, 'text': _text, 'wmt14': _wmt14}
@@ -84,6 +119,7 @@ def _units(config: Any, train: Pairs) -> tuple[Units, Units]:
     if kind == 'pieces':
       both = (*train.sources, *train.targets)
       return units.Pieces.of(both, config.vocabulary, config.workdir)
-    return units.Words.of(texts) if kind == 'words' else units.Characters.of(texts)
+    made: type[units.Characters] = units.Words if kind == 'words' else units.Characters
+    return made.of(texts)
 
   return of(config.source_units, train.sources), of(config.target_units, train.targets)

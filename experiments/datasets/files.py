@@ -15,7 +15,7 @@ def read(path: pathlib.Path) -> bytes:
   """
   try:
     content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix == '.gz' else content
+    return gzip.decompress(content) if path.suffix.lower() == '.gz' else content
   except EOFError as error:
     raise InputError(f'{path}: the gzip file is cut off') from error
   except (gzip.BadGzipFile, zlib.error) as error:

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import pathlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from experiments.datasets import catalogue, files, wmt_files
@@ -63,21 +64,31 @@ class Corpus:
     return digest.hexdigest()
 
 
-def load(name: str, paths: Mapping[str, tuple[str, str]], longest: int = 0) -> Corpus:
-  """Reads a source and a target file of each split; see ``read``.
+def load(
+  name: str, paths: Mapping[str, Sequence[tuple[str, str]]], longest: int = 0
+) -> Corpus:
+  """Reads the files of each split, source and target, one after the other.
 
   Args:
     name: of the corpus.
-    paths: by split.
+    paths: by split; see ``read``.
     longest: longer pairs are dropped, from training alone.
 
   Raises:
     InputError: as ``read``.
   """
   splits, dropped = {}, {}
-  for split, (source, target) in paths.items():
+  for split, files_of_split in paths.items():
     limit = longest if split == 'train' else 0
-    splits[split], dropped[split] = read(source, target, longest=limit)
+    parts = [read(*both, longest=limit) for both in files_of_split]
+    splits[split] = Pairs(
+      tuple(text for pairs, _ in parts for text in pairs.sources),
+      tuple(text for pairs, _ in parts for text in pairs.targets),
+    )
+    counts: Counter[str] = Counter()
+    for _, own in parts:
+      counts.update(own)
+    dropped[split] = dict(counts)
   return Corpus(name, splits, dropped)
 
 
@@ -126,7 +137,7 @@ def read(
 
 
 def _kind(path: pathlib.Path) -> tuple[str, ...]:
-  suffix = pathlib.Path(path.name.removesuffix('.gz')).suffix.lower()
+  suffix = pathlib.Path(path.name.lower().removesuffix('.gz')).suffix
   return next((kind for kind in (_SGML, _XML) if suffix in kind), ())
 
 

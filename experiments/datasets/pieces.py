@@ -31,6 +31,7 @@ class Pieces:
   Attributes:
     vocabulary: what the ids stand for; ``'▁'`` is a blank.
     eos: the id that ends a text; no text encodes to it.
+    content: the model.
     sha256: of the model.
   """
 
@@ -51,6 +52,7 @@ class Pieces:
     size = self._processor.get_piece_size()
     self.vocabulary = tuple(self._processor.id_to_piece(list(range(size))))
     self.eos = int(self._processor.eos_id())
+    self.content = model
     self.sha256 = hashlib.sha256(model).hexdigest()
     if EOS not in self.vocabulary:
       raise ValueError(f'no {EOS} among {size} pieces')

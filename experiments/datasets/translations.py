@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,21 +13,29 @@ from experiments.datasets.buckets import Batch, Plan, padded
 from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.units import END, START, Units
 
+BLOCK = 10_000  # texts that are encoded at once
+
 
 @dataclasses.dataclass(frozen=True)
 class Side:
   """One side of a split.
 
   Attributes:
-    ids: of each text, without start and end.
-    lengths: ``[n]``, of these.
+    flat: ids of all texts in a row, without start and end; int32.
+    lengths: ``[n]``, of the texts.
   """
 
-  ids: Sequence[np.ndarray]
+  flat: np.ndarray
+  lengths: np.ndarray
 
   @functools.cached_property
-  def lengths(self) -> np.ndarray:
-    return np.array([len(own) for own in self.ids])
+  def ends(self) -> np.ndarray:
+    """``[n]``, where in ``flat`` each text ends."""
+    return np.cumsum(self.lengths)
+
+  def ids(self, row: int) -> np.ndarray:
+    """Of one text."""
+    return self.flat[self.ends[row] - self.lengths[row] : self.ends[row]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Translations:
   def splits(self) -> Mapping[str, Mapping[str, np.ndarray]]:
     """``label``: all that is predicted, one sequence after the other."""
     return {
-      split: {'label': np.concatenate([[*ids, END] for ids in target.ids])}
+      split: {'label': np.insert(target.flat, target.ends, END)}
       for split, (_, target) in self.sides.items()
     }
 
@@ -109,17 +118,28 @@ class Translations:
     shapes = train.shapes if fits else None
     return Plan(sources, targets, self.batch_tokens, shapes, self.num_shapes)
 
+  @property
+  def stretch(self) -> float:
+    """Most symbols of a target for one of its source, in training."""
+    source, target = self.sides['train']
+    return float(np.max(target.lengths / np.maximum(source.lengths, 1)))
+
+  @property
+  def longest(self) -> int:
+    """Symbols of a target, in training."""
+    return int(self.sides['train'][1].lengths.max())
+
   def batch(self, split: str) -> Callable[[Batch], dict[str, np.ndarray]]:
     """What makes the arrays of a batch: ids and, of what is predicted, a mask."""
     source, target = self.sides[split]
 
     def made(batch: Batch) -> dict[str, np.ndarray]:
       rows, width = batch.rows, batch.target_width
-      targets = [target.ids[row] for row in rows]
+      targets = [target.ids(row) for row in rows]
       label = padded([np.append(ids, END) for ids in targets], width)
       there = np.arange(width)[None] <= target.lengths[rows][:, None]
       return {
-        'source': padded([source.ids[row] for row in rows], batch.source_width),
+        'source': padded([source.ids(row) for row in rows], batch.source_width),
         'inputs': padded([np.insert(ids, 0, START) for ids in targets], width),
         'label': label,
         'mask': there & batch.mask[:, None],
@@ -129,4 +149,10 @@ class Translations:
 
 
 def _side(units: Units, texts: Sequence[str]) -> Side:
-  return Side([np.array(ids, np.int32) for ids in units.encode_all(texts)])
+  """Block by block: lists of millions of numbers would take gigabytes."""
+  flat, lengths = [np.empty(0, np.int32)], list[int]()
+  for start in range(0, len(texts), BLOCK):
+    block = units.encode_all(texts[start : start + BLOCK])
+    lengths += map(len, block)
+    flat.append(np.fromiter(itertools.chain.from_iterable(block), np.int32))
+  return Side(np.concatenate(flat), np.array(lengths))

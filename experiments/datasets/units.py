@@ -6,6 +6,7 @@ Ids 0 to 3 are padding, start, end and unknown. No text encodes to the first thr
 import dataclasses
 import functools
 import hashlib
+import json
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
@@ -47,6 +48,10 @@ class Units(Protocol):
   def show(self, ids: Iterable[int]) -> list[str]:
     """What each id stands for, in pictures."""
 
+  @property
+  def content(self) -> bytes:
+    """Of the file from which ``restored`` makes them again."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Characters:
@@ -71,6 +76,10 @@ class Characters:
   @property
   def size(self) -> int:
     return _SPECIAL + len(self.vocabulary)
+
+  @property
+  def content(self) -> bytes:
+    return json.dumps(self.vocabulary, ensure_ascii=False).encode()
 
   @functools.cached_property
   def sha256(self) -> str:
@@ -113,12 +122,14 @@ class Pieces:
   Attributes:
     size: number of ids.
     sha256: of the model.
+    content: the model.
   """
 
   def __init__(self, model: pieces.Pieces):
     self._model = model
     self.size = len(model.vocabulary)
     self.sha256 = model.sha256
+    self.content = model.content
 
   @classmethod
   def of(
@@ -162,6 +173,17 @@ class Pieces:
       *self._model.vocabulary[UNKNOWN:],
     )
     return [names[index] for index in ids]
+
+
+def restored(kind: str, content: bytes) -> Units:
+  """What had this ``content``; ``kind`` is chars, words or pieces.
+
+  Raises:
+    ValueError: it is of another kind, or damaged.
+  """
+  if kind == 'pieces':
+    return Pieces(pieces.Pieces(content))
+  return {'chars': Characters, 'words': Words}[kind](tuple(json.loads(content)))
 
 
 def _body(ids: Iterable[int], size: int) -> list[int]:

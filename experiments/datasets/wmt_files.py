@@ -14,7 +14,8 @@ from experiments.datasets import files
 from experiments.errors import InputError
 
 Texts = list[tuple[str, str]]  # source and target
-_SEGMENT = re.compile(r'<seg\b([^>]*)>(.*)</seg>', re.IGNORECASE)
+# The end of a segment is missing where another one begins, or the line ends.
+_TAG = re.compile(r'<(doc|seg)\b([^>]*)>(?:((?:(?!<seg\b).)*?)</seg>)?', re.IGNORECASE)
 # No parser of XML takes these files: a bare & is common.
 _ENTITY = re.compile(
   r'&(?:quot|amp|lt|gt|apos|#\d{1,7}|#x[0-9a-f]{1,6});', re.IGNORECASE
@@ -55,16 +56,26 @@ def _segments(path: pathlib.Path) -> Iterator[Segment]:
   document = ''
   text = files.decode(files.read(path), path)
   for number, line in enumerate(files.lines(text), 1):
-    tag = line.lstrip()[:4].lower()
-    if tag == '<doc':
-      document = _attribute('docid', line)
-    elif tag == '<seg':
-      match = _SEGMENT.match(line.lstrip())
-      if match is None or line.lower().count('</seg>') > 1:
-        raise InputError(f'{path}: line {number}: expected one <seg id=...>...</seg>')
-      name = _attribute('id', match[1])
-      text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), match[2])
+    for kind, attributes, content in _tags(line, path, number):
+      if kind == 'doc':
+        document = _attribute('docid', attributes)
+        continue
+      text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), content)
+      name = _attribute('id', attributes)
       yield Segment(document, name, _blanks(text), number)
+
+
+def _tags(line: str, path: pathlib.Path, number: int) -> Iterator[tuple[str, str, str]]:
+  """Kind, attributes and content of the documents and segments that begin there."""
+  found = list(_TAG.finditer(line))
+  segments = [match for match in found if match[1].lower() == 'seg']
+  complete = all(match[3] is not None for match in segments)
+  if not complete or len(re.findall('</?seg', line, re.IGNORECASE)) != 2 * len(
+    segments
+  ):
+    raise InputError(f'{path}: line {number}: expected <seg id=...>...</seg> in a line')
+  for match in found:
+    yield match[1].lower(), match[2], match[3] or ''
 
 
 def _attribute(name: str, tag: str) -> str:

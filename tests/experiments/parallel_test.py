@@ -19,7 +19,8 @@ def write(directory: pathlib.Path, files: Files) -> list[pathlib.Path]:
   paths = [directory / name for name in files]
   for path, content in zip(paths, files.values(), strict=True):
     data = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(data) if path.suffix == '.gz' else data)
+    packed = path.suffix.lower() == '.gz'
+    path.write_bytes(gzip.compress(data) if packed else data)
   return paths
 
 
@@ -82,12 +83,20 @@ def test_what_is_dropped_is_counted(tmp_path):
 
 def test_only_training_is_cut_by_length(tmp_path):
   source, target = map(str, write(tmp_path, {'en': 'a\nbcd\n', 'de': 'd\ne\n'}))
-  corpus = parallel.load('x', dict.fromkeys(('train', 'test'), (source, target)), 2)
+  corpus = parallel.load('x', dict.fromkeys(('train', 'test'), [(source, target)]), 2)
   assert len(corpus.splits['train']) == 1
   assert len(corpus.splits['test']) == 2
   assert corpus.dropped['train'] == {'empty': 0, 'long': 1}
   assert corpus.dropped['test'] == {'empty': 0, 'long': 0}
   assert corpus.name == 'x'
+
+
+def test_several_files_of_a_split(tmp_path):
+  files = {'en': 'a\n\n', 'de': 'b\n\n', 'both.GZ': 'c\nabc'}
+  en, de, packed = map(str, write(tmp_path, files))
+  corpus = parallel.load('x', {'train': [(en, de), (packed, packed)]}, 2)
+  assert corpus.splits['train'] == Pairs(('a', 'c'), ('b', 'c'))
+  assert corpus.dropped['train'] == {'empty': 1, 'long': 1}
 
 
 BAD: dict[str, tuple[Files, str]] = {
@@ -167,6 +176,9 @@ def test_sgml(tmp_path):
   upper = SGM['ref.de.sgm'].replace('<doc', '<DOC').replace('seg', 'SEG')
   packed = {'src.sgm.gz': SGM['src.en.sgm'], 'ref.sgm': '  ' + upper}
   assert pairs_of(tmp_path, packed) == SEGMENTS
+  # Tags may stand anywhere in a line, and several segments in one.
+  inline = {name: text.replace('\n', ' ') for name, text in SGM.items()}
+  assert pairs_of(tmp_path, inline) == SEGMENTS
 
 
 def test_sgml_that_does_not_belong_together(tmp_path):
@@ -187,9 +199,9 @@ def test_sgml_that_does_not_belong_together(tmp_path):
     (
       '</seg>\n<seg',
       '\n<seg',
-      r'src.en.sgm: line 4: expected one <seg id=...>...</seg>',
+      r'src.en.sgm: line 4: expected <seg id=...>...</seg> in a line',
     ),
-    ('</seg>\n<seg', '</seg><seg', r'src.en.sgm: line 4: expected one <seg'),
+    ('</seg>', '</seg></seg>', r'src.en.sgm: line 4: expected <seg'),
     ('id="1"', '', r'ref.de.sgm: line 4: expected segment  of document'),
     ('seg', 'sentence', r'ref.de.sgm: expected 0 segments as in'),
   ],

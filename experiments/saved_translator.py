@@ -1,0 +1,125 @@
+"""A trained translator in files of its own, which need neither data nor checkpoints.
+
+ARM/model/config.json          with what it was trained
+ARM/model/weights.safetensors  of the first run
+ARM/model/source.units         words, letters, or the model of word pieces
+ARM/model/target.units
+"""
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from experiments import records
+from experiments.datasets import files
+from experiments.datasets.units import Units, restored
+from experiments.decoding import Decoding
+from experiments.errors import InputError
+from experiments.task import Model, PyTree, functions
+from experiments.translator import Translator, Weights
+
+# ``config, source ids, target ids -> network``.
+Module = Callable[[Mapping[str, Any], int, int], Model]
+
+
+class Saved(NamedTuple):
+  """What ``keep`` kept."""
+
+  config: Mapping[str, Any]
+  translator: Translator
+  weights: Weights
+
+
+def keep(
+  directory: pathlib.Path,
+  config: Mapping[str, Any],
+  translator: Translator,
+  weights: Weights,
+) -> None:
+  """Writes the files; ``config`` holds all fields, as they were filled in."""
+  place = directory / 'model'
+  with records.writing(place):
+    place.mkdir(exist_ok=True)
+  more = {'stretch': translator.stretch, 'longest': translator.longest}
+  for side, units in (('source', translator.source), ('target', translator.target)):
+    records.write_whole(place / f'{side}.units', units.content)
+  records.write_whole(place / 'weights.safetensors', save(_leaves(weights)))
+  # The last one: where it is, the others are.
+  records.write_json(place / 'config.json', {**config, **more})
+
+
+def found(workdir: pathlib.Path) -> list[str]:
+  """The arms that were kept there."""
+  return sorted(path.parts[-3] for path in workdir.glob('*/model/config.json'))
+
+
+def configuration(directory: pathlib.Path) -> dict[str, Any]:
+  """With what the translator in ``directory`` was trained.
+
+  Raises:
+    InputError: there is none.
+  """
+  path = directory / 'model' / 'config.json'
+  if not path.exists():
+    raise InputError(f'{directory}: nothing is trained there; leave out --decode')
+  try:
+    config = json.loads(files.decode(files.read(path), path))
+    return {name: config[name] for name in ('stretch', 'longest')} | config
+  except (ValueError, TypeError, KeyError) as error:
+    raise InputError(f'{path}: not the configuration of a translator') from error
+
+
+def read(directory: pathlib.Path, module: Module, options: Decoding) -> Saved:
+  """What is in ``directory``.
+
+  Raises:
+    InputError: it is not there, or damaged.
+  """
+  config = configuration(directory)
+  source, target = (_units(directory, side, config) for side in ('source', 'target'))
+  made = module(config, source.size, target.size)
+  lengths = float(config['stretch']), int(config['longest'])
+  weights = _filled(directory / 'model' / 'weights.safetensors', made)
+  return Saved(config, Translator(made, source, target, *lengths, options), weights)
+
+
+def _units(directory: pathlib.Path, side: str, config: Mapping[str, Any]) -> Units:
+  path = directory / 'model' / f'{side}.units'
+  try:
+    return restored(config[f'{side}_units'], files.read(path))
+  except (ValueError, TypeError, KeyError) as error:
+    raise InputError(f'{path}: not units ({error})') from error
+
+
+def _filled(path: pathlib.Path, module: Model) -> Weights:
+  """The network's weights, of the shapes that it has."""
+  init, _ = functions(module)
+  template = jax.eval_shape(init, jax.random.key(0))
+  try:
+    arrays = load(files.read(path))
+  except SafetensorError as error:
+    raise InputError(f'{path}: not safetensors, or damaged ({error})') from error
+  shapes = {name: leaf.shape for name, leaf in _named(template).items()}
+  if shapes != {name: array.shape for name, array in arrays.items()}:
+    raise InputError(f'{path}: weights of another network')
+  leaves = [arrays[name] for name in shapes]
+  weights: Weights = jax.tree.unflatten(jax.tree.structure(template), leaves)
+  return weights
+
+
+def _leaves(weights: Weights) -> dict[str, np.ndarray]:
+  return {name: np.asarray(leaf) for name, leaf in _named(weights).items()}
+
+
+def _named(tree: PyTree) -> dict[str, Any]:
+  """Leaves by path, in the order of the tree."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='.'): leaf
+    for path, leaf in jax.tree.leaves_with_path(tree)
+  }

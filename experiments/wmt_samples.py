@@ -1,0 +1,171 @@
+"""What arms say, side by side: sample translations, and which are better on what.
+
+Read from ``translations.jsonl`` of the arms of a directory, whatever commands trained
+them; an arm without that file, or of other test sentences, is named and left out.
+"""
+
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import records
+from experiments.arms import parts
+from experiments.runs import BASELINE, DROPOUT, Run, Series, collect
+from experiments.scores import translation as scores
+from experiments.scores.translation import Score
+from experiments.wmt_results import SCORES
+
+SHOWN = 3  # sample translations of a split
+Line = Mapping[str, Any]
+
+
+class Said(NamedTuple):
+  """What one arm, with one set of values, translated.
+
+  Attributes:
+    series: of the arm.
+    lines: by split and seed, in the order of the sentences.
+  """
+
+  series: Series
+  lines: Mapping[tuple[str, int], Sequence[Line]]
+
+  def sentences(self, split: str) -> list[tuple[str, str]]:
+    """Sources and references."""
+    own = next((own for (name, _), own in self.lines.items() if name == split), [])
+    return [(line['source'], line['target']) for line in own]
+
+
+def write(workdir: pathlib.Path) -> str:
+  """Writes ``samples.md``; returns its text."""
+  runs = collect(path.parent for path in workdir.glob('*/record.jsonl'))
+  runs = [run for run in runs if run.finished]
+  found = [said for run in runs for said in _read(run)]
+  first = found[0].sentences('test') if found else []
+  kept = [said for said in found if said.sentences('test') == first]
+  kept = [said for said in kept if said.series.run.measure == runs[0].measure]
+  text = '\n\n'.join(
+    part
+    for part in (
+      _samples(kept),
+      _bootstrap(kept, runs[0].measure),
+      _others(kept, runs[0].measure),
+      _missing(runs, kept),
+    )
+    if part
+  )
+  records.write_whole(workdir / 'samples.md', f'{text}\n'.encode())
+  return text
+
+
+def _read(run: Run) -> list[Said]:
+  path = run.path / 'translations.jsonl'
+  lines = records.read(path)
+  result = []
+  for series in run.series:
+    values = dict(series.setting)
+    own: dict[tuple[str, int], list[Line]] = {}
+    for line in lines:
+      if values.items() <= line.items():
+        own.setdefault((line['split'], line['seed']), []).append(line)
+    if own:
+      result.append(Said(series, own))
+  return result
+
+
+def _samples(found: Sequence[Said]) -> str:
+  """The first sources of each split, as the first seed of each arm translates them."""
+  if not found:
+    return ''
+  blocks = []
+  for split in dict.fromkeys(split for split, _ in found[0].lines):
+    rows = [f'Of {split}:', '']
+    for place, (source, target) in enumerate(found[0].sentences(split)[:SHOWN]):
+      rows += [f'- {source}', f'  - reference: {target}']
+      for said in found:
+        lines = next(
+          (own for (name, _), own in said.lines.items() if name == split), []
+        )
+        if said.sentences(split)[place : place + 1] == [(source, target)]:
+          rows.append(f'  - {said.series.label}: {lines[place]["translation"]}')
+    blocks.append('\n'.join(rows))
+  return '\n\n'.join(blocks)
+
+
+def _bootstrap(found: Sequence[Said], measure: str) -> str:
+  """Differences of arms, over draws of test sentences with what all seeds make of them.
+
+  An arm is compared with the baseline, and one with dropout also with dropout alone.
+  """
+  rows = []
+  for said in found:
+    for other in found:
+      if _compared(said.series.run.arm, other.series.run.arm):
+        own, theirs = (
+          _score(one, measure, _seeds(said, other)) for one in (said, other)
+        )
+        if own is None or theirs is None:
+          continue
+        change = scores.paired_bootstrap(own, theirs)
+        rows.append(
+          f'- {said.series.label} against {other.series.label}: '
+          f'{change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]'
+        )
+  title = f'Difference in {measure}, bootstrap over the test sentences (95 %):'
+  return '\n'.join([title, '', *rows]) if rows else ''
+
+
+def _compared(arm: str, other: str) -> bool:
+  if arm == other:
+    return False
+  return other == BASELINE or (other == DROPOUT and DROPOUT in parts(arm))
+
+
+def _seeds(one: Said, other: Said) -> list[int]:
+  """Those that both have."""
+  ours, theirs = ({seed for _, seed in said.lines} for said in (one, other))
+  return sorted(ours & theirs)
+
+
+def _score(said: Said, measure: str, seeds: Sequence[int]) -> Score | None:
+  """With the counts of a sentence summed over the seeds: a draw takes all of them."""
+  if not seeds:
+    return None
+  by_seed = []
+  for seed in seeds:
+    lines = said.lines['test', seed]
+    texts = [line['translation'] for line in lines], [line['target'] for line in lines]
+    by_seed.append(SCORES[measure](*texts))
+  counts = np.sum([score.counts for score in by_seed], axis=0)
+  formula, signature = by_seed[0].formula, by_seed[0].signature
+  return Score(float(formula(counts.sum(0))), signature, counts, formula)
+
+
+def _others(found: Sequence[Said], measure: str) -> str:
+  """Mean and standard error on the other test sets."""
+  rows = []
+  for split in dict.fromkeys(split for said in found for split, _ in said.lines):
+    for said in found if split != 'test' else []:
+      results = said.series.results.values()
+      values = [row[name] for row in results if (name := f'{split}_{measure}') in row]
+      if values:
+        error = statistics.stdev(values) / len(values) ** 0.5 if values[1:] else None
+        spread = '' if error is None else f' ± {error:.2f}'
+        mean = statistics.fmean(values)
+        rows.append(f'- {split}, {said.series.label}: {mean:.2f}{spread}')
+  title = f'{measure} on other sets, mean over the seeds ± standard error:'
+  return '\n'.join([title, '', *rows]) if rows else ''
+
+
+def _missing(runs: Sequence[Run], kept: Sequence[Said]) -> str:
+  there = {said.series.run.path for said in kept}
+  arms = [run.arm for run in runs if run.path not in there]
+  return (
+    f'Left out, since their translations are gone or of other sentences: '
+    f'{", ".join(arms)}.'
+    if arms
+    else ''
+  )
