@@ -76,7 +76,7 @@ class Group:
   def reference(self) -> str:
     """The arm that the others are compared with: dropout where all of them have it."""
     dropped = all(DROPOUT in run.arm.split('+') for run in self.runs)
-    return DROPOUT if dropped else BASELINE
+    return DROPOUT if dropped and len(self.runs) > 1 else BASELINE
 
   @property
   def baseline(self) -> Run | None:

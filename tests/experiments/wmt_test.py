@@ -1,8 +1,12 @@
 """Translation: the task, whole runs, resuming, decoding, bad input."""
 
 import dataclasses
+import importlib.util
 import json
 import pathlib
+import shutil
+import subprocess
+import sys
 
 import interrupted
 import jax
@@ -21,6 +25,7 @@ from experiments.evaluate import evaluate
 from experiments.state import init_state, stack
 from experiments.train import training
 from experiments.wmt import Config, filled
+from experiments.wmt_data import FILES
 
 TINY = {
   'num_train': 24,
@@ -131,7 +136,7 @@ def test_whole_run(finished: pathlib.Path):
   assert len(said) == 2 * 700
   samples = (finished / 'samples.md').read_text()
   assert samples.count('reference: ') == 6
-  assert 'bootstrap over the test sentences' in samples
+  assert f'- {ALL[1]} against baseline: ' in samples
 
 
 def test_scores_are_of_the_translations_in_the_file(finished: pathlib.Path):
@@ -146,17 +151,70 @@ def test_scores_are_of_the_translations_in_the_file(finished: pathlib.Path):
       assert row[name] == scores.character_error_rate(*texts).value
 
 
+def tree(directory: pathlib.Path) -> dict[str, bytes]:
+  paths = [path for path in directory.rglob('*') if path.is_file()]
+  return {str(path): path.read_bytes() for path in paths}
+
+
 def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
+  """With nothing but the directory, and it leaves that as it is."""
   said = lines(finished / 'baseline' / 'translations.jsonl')
   path = tmp_path / 'lines.txt'
-  path.write_text(f'{said[0]["source"]}\n\n{said[1]["source"]}\n')
-  wmt.run(config(finished, arms=ALL, decode=str(path)))
-  first, empty, second, end = capsys.readouterr().out.split('\n')
+  path.write_text(f'{said[0]["source"]}\n\nxyz\n{said[1]["source"]}\n')
+  before = tree(finished)
+  wmt.run(Config(workdir=str(finished), decode=str(path)))
+  out, told = capsys.readouterr()
+  first, empty, _, second, end = out.split('\n')
   assert (empty, end) == ('', '')
+  assert 'baseline, seed 0; beam 2, length_penalty 1.0' in told
+  assert 'lines.txt: 1 words that training did not have' in told
   # Where nothing was learned they do not end, but are cut off by their sources' width.
   for ours, line in ((first, said[0]), (second, said[1])):
     assert len(ours) > 10
     assert line['translation'].startswith(ours) or ours.startswith(line['translation'])
+  assert tree(finished) == before
+  # The command that trained it; another arm, another search.
+  again = config(finished, arms=ALL[1:], decode=str(path))
+  wmt.run(dataclasses.replace(again, beam=1, length_penalty=0.0))
+  assert f'{ALL[1]}, seed 0; beam 1, length_penalty 0.0' in capsys.readouterr().err
+  with pytest.raises(InputError, match='--hidden: 7, but .* was trained with 6'):
+    wmt.run(dataclasses.replace(again, hidden=7))
+  with pytest.raises(InputError, match='--train_source: x, but .* trained with '):
+    wmt.run(dataclasses.replace(again, train_source=('x',)))
+  with pytest.raises(InputError, match='dropout: nothing is trained there'):
+    wmt.run(dataclasses.replace(again, arms=('dropout',)))
+  assert tree(finished) == before
+
+
+def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
+  shutil.copytree(finished / 'baseline' / 'model', tmp_path / 'baseline' / 'model')
+  own = Config(workdir=str(tmp_path), decode=__file__)
+  for name, content, message in (
+    ('weights.safetensors', b'junk', 'not safetensors, or damaged'),
+    ('source.units', b'["a"', 'not units'),
+    ('source.units', b'["a"]', 'weights of another network'),
+    ('config.json', b'{}', 'not the configuration of a translator'),
+  ):
+    path = tmp_path / 'baseline' / 'model' / name
+    kept = path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f'{name}|weights.safetensors: .*{message}'):
+      wmt.run(own)
+    path.write_bytes(kept)
+
+
+def test_a_command_with_bad_input_ends_with_2(tmp_path: pathlib.Path):
+  command = [sys.executable, '-m', 'experiments.wmt', '--decode=/nowhere/x']
+  ended = subprocess.run(
+    [*command, f'--workdir={tmp_path / "new"}'],
+    cwd=pathlib.Path(__file__).parents[2],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert ended.returncode == 2
+  assert ended.stderr == ('error: cannot read /nowhere/x: No such file or directory\n')
+  assert not (tmp_path / 'new').exists()
 
 
 def test_resumed_is_the_same(finished: pathlib.Path, tmp_path: pathlib.Path):
@@ -180,16 +238,22 @@ def test_text_files_and_word_pieces(tmp_path: pathlib.Path):
     second = tmp_path / f'second.{side}'
     second.write_text('two dogs\n')
     files[f'test_{side}'] += (str(second),)
-  small = {**TINY, 'seeds': 1, 'num_train': 20, 'vocabulary': 40, 'size': 'small'}
+    files[f'train_{side}'] += (str(second),)
+  small = {**TINY, 'seeds': 1, 'num_train': 0, 'vocabulary': 40, 'size': 'small'}
   small |= {'num_shapes': 2, 'batch_tokens': 60, 'arms': ('baseline',), **files}
   workdir = wmt.run(Config(workdir=str(tmp_path / 'run'), **small))
   assert len(list(workdir.glob('pieces-*.model'))) == 1
   record = lines(workdir / 'baseline' / 'record.jsonl')
   assert record[0]['measure'] == 'bleu'
-  assert record[0]['about']['pairs']['second'] == 1
+  pairs = {'train': 25, 'validation': 4, 'test': 4, 'second': 1}
+  assert record[0]['about']['pairs'] == pairs
   final = record[-1]
-  assert final['final'] and 'second_bleu' in final
-  assert 'BLEU' in (workdir / 'table.md').read_text()
+  assert final['final']
+  assert {'second_bleu', 'validation_multi_bleu'} <= final.keys()
+  table = (workdir / 'table.md').read_text()
+  assert 'BLEU' in table and 'valid, tok.' in table
+  assert '25 train, 4 validation, 4 test, 1 second' in table
+  assert '- second, baseline: ' in (workdir / 'samples.md').read_text()
 
 
 def test_the_papers_configuration_on_prepared_data(tmp_path: pathlib.Path):
@@ -229,6 +293,13 @@ BAD = {
   ),
   'data_dir': ({'data_dir': 'x', 'dataset': 'numbers'}, '--data_dir applies'),
   'vocabulary': ({'vocabulary': 100}, 'none of the units are word pieces'),
+  'no vocabulary': ({'source_units': 'pieces'}, '--vocabulary: expected the number'),
+  'longest': ({'longest': 7}, '--longest: no name of a number is too long'),
+  'no arms': ({'arms': ()}, '--arms: expected some of baseline, '),
+  'several files': (
+    {**dict.fromkeys(FILES, ('x',)), 'train_source': ('x', 'y')},
+    '--train_source, --train_target: expected as many files of either, got 2 and 1',
+  ),
   'num_train': ({'num_train': 99_999}, '--num_train: expected 1 to 99,000'),
   'not prepared': ({'data_dir': '/nowhere'}, 'no such directory'),
   'not trained': ({'decode': __file__}, 'nothing is trained there'),
@@ -241,6 +312,20 @@ def test_bad_flags(name: str, tmp_path: pathlib.Path):
   flags, message = BAD[name]
   with pytest.raises(InputError, match=message):
     wmt.run(Config(**{'workdir': str(tmp_path), 'seeds': 1, **flags}))
+
+
+def test_words_are_no_targets():
+  with pytest.raises(InputError, match='--target_units: expected one of chars, pieces'):
+    Config(target_units='words')
+
+
+def test_what_is_missing_is_said_at_once(tmp_path: pathlib.Path, monkeypatch):
+  find = importlib.util.find_spec
+  monkeypatch.setattr(
+    importlib.util, 'find_spec', lambda name: None if name == 'jiwer' else find(name)
+  )
+  with pytest.raises(InputError, match=r'not installed: jiwer; see `pip install '):
+    wmt.run(config(tmp_path))
 
 
 def test_the_papers_configuration():
