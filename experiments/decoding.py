@@ -41,7 +41,8 @@ def decoder(
     params: PyTree, rest: PyTree, sources: jax.Array, length: int
   ) -> Hypotheses:
     model, _ = merged(params, rest, None)
-    memory = model.encode(sources, sources != PADDING, deterministic=True)
+    mask = sources != PADDING
+    memory = model.encode(sources, mask, deterministic=True)
     repeated = jax.tree.map(lambda a: jnp.repeat(a, options.beam, axis=0), memory)
 
     def step(state: PyTree, ids: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
@@ -57,6 +58,7 @@ def decoder(
       end=END,
       padding=PADDING,
       allowed=allowed[0],
+      mask=mask,
       **dataclasses.asdict(options),
     )
 

@@ -11,7 +11,7 @@ PyTree = Any
 Step = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array, PyTree]]
 NEVER = -1e30  # finite, so that no difference of two is NaN
 _THERE = NEVER / 2
-_CUT = NEVER / 1e3  # below everything that ended, above nothing
+_GROUP = 64  # candidates whose best is looked at first
 
 
 @jax.tree_util.register_dataclass
@@ -66,6 +66,7 @@ def beam_search(
   end: int,
   padding: int = 0,
   allowed: jax.Array | None = None,
+  mask: jax.Array | None = None,
   length_penalty: float = 0.0,
   coverage_penalty: float = 0.0,
 ) -> Hypotheses:
@@ -86,6 +87,7 @@ def beam_search(
     end: the symbol that ends one.
     padding: what stands behind the end.
     allowed: ``[V]``, False for symbols that never come, as padding.
+    mask: ``[batch, source]``, False for places where nothing is to be looked at.
     length_penalty: 0: long ones are as improbable as they are.
     coverage_penalty: of parts of the source that nothing looked at.
 
@@ -96,7 +98,7 @@ def beam_search(
     raise ValueError(f'beam, length: expected 1 or more, got {beam}, {length}')
   if length_penalty < 0 or coverage_penalty < 0:
     raise ValueError('length_penalty, coverage_penalty: expected 0 or more')
-  rules = _Rules(beam, length, end, length_penalty, coverage_penalty)
+  rules = _Rules(beam, length, end, mask, length_penalty, coverage_penalty)
 
   def advance(search: _Search) -> _Search:
     before = jax.lax.dynamic_index_in_dim(
@@ -113,7 +115,7 @@ def beam_search(
 
   first = _begun(step, cache, beam, length, padding)
   last = jax.lax.while_loop(rules.unfinished, advance, first)
-  return _cleared(_merged(last.found, rules.rest(last)), padding)
+  return _cleared(_filled(last.found, rules.rest(last)), padding)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,11 +125,13 @@ class _Rules:
   beam: int
   length: int
   end: int
+  mask: jax.Array | None
   length_penalty: float
   coverage_penalty: float
 
   def score(self, log_probs: jax.Array, count: Any, coverage: jax.Array) -> jax.Array:
-    seen = jnp.log(jnp.clip(coverage, 1e-6, 1.0)).sum(-1)
+    mask = None if self.mask is None else self.mask[:, None]
+    seen = jnp.sum(jnp.log(jnp.clip(coverage, 1e-6, 1.0)), -1, where=mask)
     return log_probs / self._penalty(count) + self.coverage_penalty * seen
 
   def _penalty(self, count: Any) -> Any:
@@ -135,7 +139,8 @@ class _Rules:
 
   def unfinished(self, search: _Search) -> jax.Array:
     """Whether any hypothesis can still come to be among the best."""
-    # No score can be better than that of no more loss, at the greatest length.
+    # No score can be better than that of no more loss, at the greatest length, with
+    # all of the source looked at.
     best = search.log_probs.max(1)
     better = best / self._penalty(self.length) > search.found.scores.min(1)
     return (search.steps < self.length) & (better & (best > _THERE)).any()
@@ -206,25 +211,40 @@ def _begun(step: Step, cache: PyTree, beam: int, length: int, padding: int) -> _
 def _best(totals: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
   """The greatest of ``[batch, beam, V]``, where in the beam, and of which symbol."""
   batch, beam, size = totals.shape
-  short = count - beam * size
-  if short > 0:  # fewer candidates than places
-    filling = jnp.full((batch, beam, -(-short // beam)), NEVER * 2)
-    totals = jnp.concatenate([totals, filling], axis=-1)
-  # In two stages: the best of each hypothesis first.
-  width = min(count, totals.shape[-1])
-  each, symbols = jax.lax.top_k(totals, width)
-  best, places = jax.lax.top_k(each.reshape(batch, -1), count)
-  symbols = jnp.take_along_axis(symbols.reshape(batch, -1), places, 1)
-  return best, places // width, symbols.astype(jnp.int32)
+  groups = -(-max(beam * size, count) // _GROUP)
+  # Not to be computed once more for every look at it.
+  flat = jax.lax.optimization_barrier(totals.reshape(batch, -1))
+  behind = ((0, 0), (0, groups * _GROUP - beam * size))
+  flat = jnp.pad(flat, behind, constant_values=NEVER * 2)
+  if groups < 2 * count:
+    best, places = jax.lax.top_k(flat, count)
+  else:  # the greatest lie in as many groups, those of the greatest maxima
+    grouped = flat.reshape(batch, groups, _GROUP)
+    _, within = jax.lax.top_k(grouped.max(-1), count)
+    within = jnp.sort(within)  # of equal ones the first is taken
+    best, places = jax.lax.top_k(_rows(grouped, within).reshape(batch, -1), count)
+    group = jnp.take_along_axis(within, places // _GROUP, 1)
+    places = group * _GROUP + places % _GROUP
+  parents = jnp.minimum(places // size, beam - 1)
+  return best, parents, (places % size).astype(jnp.int32)
 
 
 def _merged(one: Hypotheses, other: Hypotheses) -> Hypotheses:
-  """The best of both; those that ended come first."""
-  beam = one.scores.shape[1]
-  both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), one, other)
-  cut = ~both.ended & (both.scores > _THERE)
-  _, chosen = jax.lax.top_k(jnp.where(cut, both.scores + _CUT, both.scores), beam)
+  """The best of both."""
+  both = _joined(one, other)
+  _, chosen = jax.lax.top_k(both.scores, one.scores.shape[1])
   return jax.tree.map(lambda leaf: _rows(leaf, chosen), both)
+
+
+def _filled(found: Hypotheses, cut: Hypotheses) -> Hypotheses:
+  """The best that were cut off come behind those that ended."""
+  both = _joined(found, cut)
+  order = jnp.lexsort((-both.scores, ~both.ended))[:, : found.scores.shape[1]]
+  return jax.tree.map(lambda leaf: _rows(leaf, order), both)
+
+
+def _joined(one: Hypotheses, other: Hypotheses) -> Hypotheses:
+  return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), one, other)
 
 
 def _cleared(found: Hypotheses, padding: int) -> Hypotheses:

@@ -8,39 +8,62 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.scores import beam_search as beam_module
 from experiments.scores.beam_search import Hypotheses, beam_search
 
 PADDING, START, END = 0, 1, 2
 V, S, LENGTH = 5, 3, 4
-ALLOWED = jnp.array([False, False, True, True, True])
+ALLOWED = np.array([False, False, True, True, True])
+NEVER_END = np.array([False, False, False, True, True])
 
 
-def model(seed: int, batch: int = 3):
-  """A second-order chain: ``(step, cache)``; log-probabilities by the last two ids."""
+def model(seed: int, batch: int = 3) -> tuple[np.ndarray, np.ndarray]:
+  """A second-order chain: log-probabilities by the last two ids, and where it looks."""
   draw = np.random.default_rng(seed)
   logits = 2 * draw.normal(size=(batch, V, V, V))
   logits[..., [PADDING, START]] = 9.0  # a model may well like what never comes
+  looks = draw.dirichlet(np.ones(S), (batch, V))
   table = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
-  looks = jnp.asarray(draw.dirichlet(np.ones(S), (batch, V)), jnp.float32)
+  return np.asarray(table), looks.astype(np.float32)
 
+
+@functools.cache  # of all models
+def program(**options):
   def step(cache, ids):
-    row, before = cache
-    return table[row, before, ids], looks[row, ids], (row, ids)
+    table, looks, before = cache
+    rows = jnp.arange(len(ids))
+    return table[rows, before, ids], looks[rows, ids], (table, looks, ids)
 
-  return step, (jnp.arange(batch), jnp.zeros(batch, jnp.int32)), (table, looks)
+  @jax.jit
+  def run(table, looks, allowed, mask):
+    cache = table, looks, jnp.zeros(len(table), jnp.int32)
+    special = {'start': START, 'end': END, 'allowed': allowed, 'mask': mask}
+    return beam_search(step, cache, **special, **options)
+
+  return run
 
 
-def search(seed: int, batch: int = 3, **options) -> Hypotheses:
-  step, cache, _ = model(seed, batch)
-  options = {'beam': 4, 'length': LENGTH, 'allowed': ALLOWED, **options}
-  run = functools.partial(beam_search, step, start=START, end=END, **options)
-  return jax.device_get(jax.jit(run)(cache))
+def search(
+  seed: int,
+  batch: int = 3,
+  *,
+  allowed=ALLOWED,
+  mask=None,
+  padded=0,
+  rows=None,
+  **options,
+) -> Hypotheses:
+  table, looks = model(seed, batch)
+  looks = np.pad(looks, ((0, 0), (0, 0), (0, padded)))
+  if rows is not None:
+    table, looks = table[rows], looks[rows]
+  run = program(**{'beam': 4, 'length': LENGTH, **options})
+  return jax.device_get(run(table, looks, allowed, mask))
 
 
 def every(seed: int, row: int, alpha: float, beta: float) -> list[tuple]:
   """``(score, log p, ids)`` of all sequences that end, the best first."""
-  _, _, (table, looks) = model(seed)
-  table, looks = np.asarray(table, np.float64), np.asarray(looks, np.float64)
+  table, looks = (array.astype(np.float64) for array in model(seed))
   found = []
   for count in range(LENGTH):
     for body in itertools.product((3, 4), repeat=count):
@@ -73,7 +96,7 @@ def test_a_beam_that_holds_all_is_exhaustive(seed: int, alpha: float, beta: floa
 
 
 def greedy(seed: int, row: int) -> list[int]:
-  _, _, (table, _) = model(seed)
+  table, _ = model(seed)
   before, last, ids = 0, START, []
   while len(ids) < LENGTH and last != END:
     scores = np.where(ALLOWED, table[row, before, last], -np.inf)
@@ -119,20 +142,97 @@ def test_a_larger_beam_is_not_worse_here():
 
 def test_rows_do_not_see_one_another():
   together = search(3, batch=3, beam=2)
-  step, cache, _ = model(3)
   for row in range(3):
-    own = jax.tree.map(lambda leaf: leaf[row : row + 1], cache)  # noqa: B023
-    alone = beam_search(
-      step, own, beam=2, length=LENGTH, start=START, end=END, allowed=ALLOWED
-    )
+    alone = search(3, beam=2, rows=[row])
     assert (alone.ids[0] == together.ids[row]).all()
 
 
 def test_one_that_does_not_end_is_cut_off():
-  never = ALLOWED.at[END].set(False)
-  found = search(0, beam=2, allowed=never)
+  found = search(0, beam=2, allowed=NEVER_END)
   assert (found.lengths == LENGTH).all()
   assert not found.ended.any()
+
+
+def test_those_that_are_cut_off_are_in_order():
+  """The more probable one is not the better one, if it looks at less."""
+  found = search(0, beam=8, length=3, allowed=NEVER_END, coverage_penalty=5.0)
+  assert (found.lengths == 3).all()
+  assert (np.diff(found.log_probs) > 0).any(1).all()
+  assert (np.diff(found.scores) <= 0).all()
+
+
+def test_what_ended_comes_before_what_is_cut_off():
+  """Also where coverage makes its score the lower one."""
+  found = search(4, beam=16, length=3, coverage_penalty=5.0)
+  cut = ~found.ended & (found.lengths > 0)
+  order = np.where(found.ended, 0, np.where(cut, 1, 2))
+  assert (np.diff(order) >= 0).all()
+  worst = np.where(found.ended, found.scores, np.inf).min(1)
+  best = np.where(cut, found.scores, -np.inf).max(1)
+  assert (worst < best).any()
+  for kind in (found.ended, cut):
+    for row in range(3):
+      assert (np.diff(found.scores[row][kind[row]]) <= 0).all()
+
+
+PENALTIES = [(0.0, 0.0), (1.0, 0.0), (0.6, 0.2), (0.0, 2.0)]
+
+
+@pytest.mark.parametrize(('alpha', 'beta'), PENALTIES)
+@pytest.mark.parametrize('beam', [1, 3])
+def test_it_ends_early_where_none_can_be_better(
+  monkeypatch: pytest.MonkeyPatch, beam: int, alpha: float, beta: float
+):
+  options = {'beam': beam, 'length_penalty': alpha, 'coverage_penalty': beta}
+  taken: list[int] = []
+  unfinished = beam_module._Rules.unfinished
+
+  def counted(rules, state):
+    jax.debug.callback(lambda steps: taken.append(int(steps)), state.steps)
+    return unfinished(rules, state)
+
+  def unhurried(rules, state):
+    return state.steps < 9
+
+  found, steps = {}, []
+  for name, rule in (('early', counted), ('late', unhurried)):
+    monkeypatch.setattr(beam_module._Rules, 'unfinished', rule)
+    program.cache_clear()
+    for seed in range(4):
+      found[name, seed] = search(seed, length=9, **options)
+      jax.effects_barrier()
+      steps.append(max(taken, default=9))
+      taken.clear()
+  program.cache_clear()
+  assert min(steps) < 9
+  for seed in range(4):
+    jax.tree.map(
+      np.testing.assert_array_equal, found['early', seed], found['late', seed]
+    )
+
+
+def test_padded_places_cost_nothing():
+  options = {'length_penalty': 1.0, 'coverage_penalty': 0.3}
+  expected = search(0, **options)
+  mask = np.arange(S + 2)[None] < np.full((3, 1), S)
+  padded = search(0, padded=2, mask=mask, **options)
+  np.testing.assert_array_equal(padded.ids, expected.ids)
+  np.testing.assert_allclose(padded.scores, expected.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize('size', [5, 97, 3000])
+@pytest.mark.parametrize('kind', ['continuous', 'with ties'])
+def test_the_best_of_many(size: int, kind: str):
+  """The groups in which they are looked for change nothing, not even with ties."""
+  values = np.random.default_rng(size).normal(size=(3, 4, size)).astype(np.float32)
+  if kind == 'with ties':
+    values = np.round(values) + 0.0  # no −0, which is less than 0 here
+  best, parents, symbols = jax.jit(beam_module._best, static_argnums=1)(values, 8)
+  order = np.argsort(-values.reshape(3, -1), axis=1, kind='stable')[:, :8]
+  np.testing.assert_array_equal(parents, order // size)
+  np.testing.assert_array_equal(symbols, order % size)
+  expected = np.take_along_axis(values.reshape(3, -1), order, 1)
+  np.testing.assert_array_equal(best, expected)
 
 
 @pytest.mark.parametrize(
