@@ -126,7 +126,7 @@ class Config(config.Config):
   coverage_penalty: float = flag(
     None, 'of the search, for sources that nothing looked at', config.non_negative
   )
-  # Alternating at the sizes of `numbers`, three runs side by side take 1.2 times as long.
+  # At the sizes of `numbers` three runs side by side take 1.2 times as long.
   vmap: bool = flag(False, 'train the runs of an arm side by side')
   loss: str = flag(
     'dense',
