@@ -62,7 +62,8 @@ class Attention(nnx.Module):
 
   def memory(self, values: jax.Array, mask: jax.Array) -> Memory:
     """Of ``[batch, source, values]`` and ``[batch, source]``; a row needs one value."""
-    return Memory(values, self.of_values(values), mask)
+    keys = self.of_values(values.reshape(-1, values.shape[-1]))
+    return Memory(values, keys.reshape(*values.shape[:-1], -1), mask)
 
   def __call__(self, memory: Memory, query: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Context ``[batch, values]`` and weights ``[batch, source]``."""
