@@ -33,7 +33,7 @@ class Split:
   phones: Sequence[Sequence[Interval]] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Speech:
   """All splits of a corpus.
 
