@@ -34,3 +34,43 @@ def timit(
   for seed, speaker in enumerate(speakers):
     for sentence in sentences:
       timit_utterance(root / speaker / sentence, seed)
+
+
+def wsj_session(
+  folder: pathlib.Path, session: str, texts: Sequence[str], kind: str = '.wv1'
+) -> list[str]:
+  """Recordings and their transcript; the names of the former."""
+  names = [f'{session}{index:02x}' for index in range(1, len(texts) + 1)]
+  for index, name in enumerate(names):
+    sound(folder / f'{name}{kind}', index)
+  lines = [
+    f'{text} ({name.upper()})\n' for text, name in zip(texts, names, strict=True)
+  ]
+  (folder / f'{session}00.dot').write_text(''.join(lines))
+  return names
+
+
+def wsj(root: pathlib.Path) -> None:
+  """Discs with two training sessions of WSJ0, one of WSJ1, and one to test each."""
+  texts = ['one %percent', 'two [cough] <three>']
+  lists = {
+    '11-13.1/wsj0/doc/indices/train/tr_s_wv1.ndx': [
+      ('11-1.1', 'wsj0/si_tr_s', '01ic02'),
+      ('11-2.1', 'wsj0/si_tr_s', '401c02'),
+    ],
+    '13-34.1/wsj1/doc/indices/si_tr_s.ndx': [('13-1.1', 'wsj1/si_tr_s', '460c02')],
+    '13-34.1/wsj1/doc/indices/h1_p0.ndx': [('13-16.1', 'WSJ1/SI_DT_20', '4k0c03')],
+    '11-13.1/wsj0/doc/indices/test/nvp/si_et_20.ndx': [
+      ('11-14.1', 'wsj0/si_et_20', '440c04')
+    ],
+  }
+  for path, sessions in lists.items():
+    lines = ['; made up']
+    for disc, folder, session in sessions:
+      own = f'{folder}/{session[:3]}'
+      suffix = '' if 'si_et_20' in path else '.wv1'
+      number = disc.replace('-', '_').replace('.', '_')
+      for name in wsj_session(root / disc / own, session, texts):
+        lines.append(f'{number}:{own.lower()}/{name}{suffix}')
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text('\n'.join([*lines, '']))
