@@ -126,10 +126,10 @@ def requirements(*extras: str) -> set[str]:
 @pytest.mark.parametrize(
   ('folder', 'extras'),
   [
-    ('experiments', ['experiments']),
+    ('experiments', ['experiments', 'speech']),
     ('benchmarks', ['experiments', 'benchmarks']),
     ('examples', ['examples']),
-    ('tests', ['experiments', 'examples', 'notebooks', 'test', 'oracles']),
+    ('tests', ['experiments', 'speech', 'examples', 'notebooks', 'test', 'oracles']),
   ],
 )
 def test_imports_are_declared(folder: str, extras: list[str]):
