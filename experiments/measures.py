@@ -224,9 +224,9 @@ FRAME_ERROR = Measure(
     'train_nll': Column('train FCE'),
   },
   how_to_read=f"""\
-How to read this. FER is the share of frames whose phone is wrong, of 61, without folding
-or decoding; FCE the mean cross-entropy (nats) of a frame, without the regularizer. Train
-is the same network on the training utterances.
+How to read this. FER is the share of frames whose phone is wrong, of 61, without
+folding or decoding; FCE the mean cross-entropy (nats) of a frame, without the
+regularizer. Train is the same network on the training utterances.
 {_SPEECH}""",
 )
 

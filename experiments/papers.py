@@ -154,8 +154,8 @@ TABLES: Mapping[tuple[str, str, str], Table] = {
   ('wsj', 'wsj', 'wsj'): Table(
     source=f'{_PEREYRA}, Table 6: word error rate %',
     remarks=(
-      'Of eval92 and dev93; means of 2 runs, unigram_smoothing of 6 with their standard '
-      'deviation. The paper does not state the values of the arms.'
+      'Of eval92 and dev93; means of 2 runs, unigram_smoothing of 6 with their '
+      'standard deviation. The paper does not state the values of the arms.'
     ),
     columns={
       'paper test': {
