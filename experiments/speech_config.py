@@ -116,10 +116,9 @@ def filled(config: Any, datasets: Defaults, sizes: Sizes) -> Any:
       f'--size: expected one of {", ".join(own)} for --model={config.model}, '
       f'got {config.size!r}'
     )
-  dropped = [f'dropout+{arm}' if arm != 'baseline' else 'dropout' for arm in ARMS]
-  chosen = FRAME_ARMS if config.model == 'framewise' else ARMS
+  chosen: tuple[str, ...] = FRAME_ARMS if config.model == 'framewise' else ARMS
   if config.size == 'timit':  # as in the paper
-    chosen = tuple(dropped)
+    chosen = ('dropout', *(f'dropout+{arm}' for arm in ARMS[1:]))
   return fill(dataclasses.replace(config, arms=config.arms or chosen), own[config.size])
 
 

@@ -41,7 +41,7 @@ def attention(run_dirs: Iterable[Path], path: Path | None = None) -> Figure | No
       weights,
       cmap='Greys',
       vmin=0,
-      vmax=1,
+      vmax=weights.max(),
       aspect='auto',
       interpolation='nearest',
       extent=(0, end, count - 0.5, -0.5),
