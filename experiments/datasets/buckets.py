@@ -7,7 +7,7 @@ can go side by side.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,6 +133,30 @@ class Plan:
     # What fills up is the batch's first example, which fits.
     rows = arranged[begin + np.where(mask, places, start)]
     return Batch(rows, mask, shape.source, shape.target)
+
+
+def plans(
+  lengths: Mapping[str, tuple[np.ndarray, np.ndarray]], tokens: int, most: int
+) -> dict[str, Plan]:
+  """A plan for each split, in the shapes of training if they are wide enough.
+
+  No program is made anew for what fits into them.
+
+  Args:
+    lengths: of sources and targets, by split; ``'train'`` among them.
+    tokens: see ``Plan``.
+    most: see ``Plan``.
+  """
+  train = Plan(*lengths['train'], tokens, most=most)
+  widest = train.shapes[-1]
+
+  def plan(sources: np.ndarray, targets: np.ndarray) -> Plan:
+    fits = sources.max() <= widest.source and targets.max() <= widest.target
+    return Plan(sources, targets, tokens, train.shapes if fits else None, most)
+
+  return {
+    split: train if split == 'train' else plan(*own) for split, own in lengths.items()
+  }
 
 
 def padded(sequences: Sequence[Any], width: int) -> np.ndarray:

@@ -5,6 +5,7 @@ features.
 """
 
 import functools
+import importlib.metadata
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,16 @@ def _options(rate: int, num_mel: int) -> Any:
   options.mel_opts.num_bins = num_mel
   options.use_energy = True
   return options
+
+
+def version() -> str:
+  """Of kaldi-native-fbank.
+
+  Raises:
+    InputError: it is not installed.
+  """
+  _library()
+  return importlib.metadata.version('kaldi-native-fbank')
 
 
 @functools.cache

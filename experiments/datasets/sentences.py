@@ -28,7 +28,7 @@ _PATTERNS: tuple[tuple[Sequence[str], ...], ...] = (
 )
 
 
-def draw(count: int, seed: int) -> list[str]:
+def drawn(count: int, seed: int) -> list[str]:
   """Different sentences, in an order that follows from the seed alone.
 
   A smaller ``count`` gives the beginning of a larger one's.
@@ -36,12 +36,15 @@ def draw(count: int, seed: int) -> list[str]:
   Raises:
     InputError: there are not so many.
   """
-  every = [
-    ' '.join(words) for pattern in _PATTERNS for words in itertools.product(*pattern)
-  ]
-  if count > len(every):
-    raise InputError(f'expected up to {len(every):,} sentences, got {count:,}')
   # RandomState's streams are frozen: the same order under every numpy.
   bits = np.random.MT19937(np.random.SeedSequence([seed]))
-  order = np.random.RandomState(bits).permutation(len(every))
-  return [every[index] for index in order[:count]]
+  draw = np.random.RandomState(bits)
+  every = [list(itertools.product(*pattern)) for pattern in _PATTERNS]
+  total = sum(map(len, every))
+  if count > total:
+    raise InputError(f'expected up to {total:,} sentences, got {count:,}')
+  # The patterns in turn, for some have many more sentences than others.
+  shuffled = [[own[index] for index in draw.permutation(len(own))] for own in every]
+  turns = itertools.chain.from_iterable(itertools.zip_longest(*shuffled))
+  taken = itertools.islice((words for words in turns if words), count)
+  return [' '.join(words) for words in taken]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.datasets.buckets import Batch, Plan, padded
+from experiments.datasets.buckets import Batch, Plan, padded, plans
 from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.units import END, START, Units
 
@@ -105,18 +105,7 @@ class Translations:
       split: (source.lengths, target.lengths + 1)
       for split, (source, target) in self.sides.items()
     }
-    train = Plan(*lengths['train'], self.batch_tokens, most=self.num_shapes)
-    return {
-      split: train if split == 'train' else self._plan(*own, train)
-      for split, own in lengths.items()
-    }
-
-  def _plan(self, sources: np.ndarray, targets: np.ndarray, train: Plan) -> Plan:
-    """In the shapes of training if they are wide enough: no program is made anew."""
-    widest = train.shapes[-1]
-    fits = sources.max() <= widest.source and targets.max() <= widest.target
-    shapes = train.shapes if fits else None
-    return Plan(sources, targets, self.batch_tokens, shapes, self.num_shapes)
+    return plans(lengths, self.batch_tokens, self.num_shapes)
 
   @property
   def stretch(self) -> float:

@@ -49,7 +49,7 @@ def fundamental(spoken: Spoken) -> float:
 
 @pytest.mark.parametrize('accent', ACCENTS)
 def test_phones_cover_the_utterance(accent):
-  texts = sentences.draw(12, seed=3)
+  texts = sentences.drawn(12, seed=3)
   for text, spoken in zip(
     texts, espeak.speak([Request(text, accent) for text in texts]), strict=True
   ):
@@ -112,15 +112,15 @@ def test_phonemes_to_phones():
 
 
 def test_sentences():
-  few, many = sentences.draw(100, seed=0), sentences.draw(1000, seed=0)
+  few, many = sentences.drawn(100, seed=0), sentences.drawn(1000, seed=0)
   assert many[:100] == few
   assert len(set(many)) == 1000
-  assert sentences.draw(100, seed=1) != few
+  assert sentences.drawn(100, seed=1) != few
   assert len({word for text in many for word in text.split()}) == 41
   with pytest.raises(
     InputError, match=r'^expected up to 5,\d\d\d sentences, got 9,999'
   ):
-    sentences.draw(9999, seed=0)
+    sentences.drawn(9999, seed=0)
 
 
 @pytest.mark.parametrize('voice', ['nothing', 'en-us+nobody', 'xx+f1'])
