@@ -90,11 +90,22 @@ def table_rows(
   *,
   calls: int = 1,
   extra: Mapping[str, str] | None = None,
+  amount: float | None = None,
 ) -> list[str]:
-  """Times the steps and formats a row of Markdown for each."""
+  """Times the steps and formats a row of Markdown for each.
+
+  Args:
+    label: the first cell.
+    steps: what takes turns, the baseline first.
+    rounds: how often each has its turn.
+    calls: calls a turn.
+    extra: a last cell, by name.
+    amount: of what a call gets done; a last cell says how much of it a second.
+  """
   rows = []
   for t in compare(steps, rounds=rounds, calls=calls):
     tail = f' {extra[t.name]} |' if extra else ''
+    tail += f' {1e3 * amount / t.median_ms:,.0f} |' if amount else ''
     rows.append(
       f'| {label} | {t.name} | {t.median_ms:.3g} | **{t.ratio:.2f}** | '
       f'{t.low:.2f}–{t.high:.2f} |{tail}'

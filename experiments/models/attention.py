@@ -101,7 +101,8 @@ class Attention(nnx.Module):
     shifts = None
     if self.filters is not None:
       shifts = _shifts(self.filters[...], mask.shape[1])
-    return Memory(values, self.of_values(values), mask, shifts)
+    keys = self.of_values(values.reshape(-1, values.shape[-1]))
+    return Memory(values, keys.reshape(*values.shape[:-1], -1), mask, shifts)
 
   def initial(self, memory: Memory) -> tuple[jax.Array, ...]:
     """The weights before the first ones, of attention with a location.

@@ -176,7 +176,9 @@ class Seq2Seq(nnx.Module):
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """``[..., target]``."""
-    return self.output(hidden)
+    # Of two axes alone: else the kernel's gradient transposes all logits first.
+    rows = self.output(hidden.reshape(-1, hidden.shape[-1]))
+    return rows.reshape(*hidden.shape[:-1], -1)
 
   def affine(self) -> tuple[jax.Array, jax.Array]:
     """Kernel and bias of the softmax layer, for losses of hidden states."""

@@ -75,7 +75,7 @@ def beam_search(
   ``lp = ((5 + |y|) / 6)^length_penalty`` and ``cp = coverage_penalty · Σ_s
   log(min(Σ_t weights_ts, 1))``. Sequences that end leave the beam for a list of the
   best; the search is over where none in the beam can come to be among these.
-  ``beam=1`` with penalties of 0 is greedy search. To be jitted by the caller.
+  ``beam=1`` is greedy search, whatever the penalties. To be jitted by the caller.
 
   Args:
     step: ``cache, ids [batch·beam] -> (log_probs [batch·beam, V], weights
@@ -164,7 +164,10 @@ class _Rules:
       jnp.where(ended, scores, NEVER),
       ended,
     )
-    on, places = jax.lax.top_k(jnp.where(ends, NEVER, best), beam)
+    going = jnp.where(ends, NEVER, best)
+    if beam == 1:  # greedy search is over at the end, whatever else might score
+      going = jnp.where(ends[:, :1], NEVER, going)
+    on, places = jax.lax.top_k(going, beam)
     parents = _rows(parents, places)
     return _Search(
       count,

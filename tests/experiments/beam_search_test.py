@@ -106,8 +106,9 @@ def greedy(seed: int, row: int) -> list[int]:
 
 
 @pytest.mark.parametrize('seed', range(8))
-def test_a_beam_of_one_is_greedy(seed: int):
-  found = search(seed, beam=1)
+@pytest.mark.parametrize('penalty', [0.0, 30.0])
+def test_a_beam_of_one_is_greedy(seed: int, penalty: float):
+  found = search(seed, beam=1, length_penalty=penalty)
   for row in range(3):
     expected = greedy(seed, row)
     length = int(found.lengths[row, 0])
