@@ -27,9 +27,11 @@ class Config(config.Config):
   )
   seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
   manual_dir: str | None = flag(None, "directory of the LDC's corpus")
-  cache_dir: str = flag(
-    'runs/speech', 'directory where synthetic corpora and features are kept'
+  cache_dir: str | None = flag(
+    None,
+    "where synthetic corpora and features are kept; default: with the user's caches",
   )
+  vmap: bool = flag(False, 'train the runs of an arm side by side')
   skip_bad: bool = flag(
     False, 'leave out recordings that are missing or damaged, and say which'
   )
@@ -150,7 +152,7 @@ def check(config: Any, datasets: Defaults, sizes: Sizes) -> None:
       raise InputError(f'--{name} applies to --dataset={dataset} alone')
   if config.manual_dir and own.dataset in ('synthetic', 'fsdd'):
     raise InputError(f'--manual_dir: --dataset={own.dataset} has none')
-  needs('jiwer', 'kaldi_native_fbank', 'soundfile')
+  needs('jiwer')
 
 
 def dropped(arm: str) -> bool:
