@@ -2,18 +2,21 @@
 
 import os
 import pathlib
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from experiments.datasets import espeak, phones, synthetic_speech
 from experiments.datasets import fsdd as fsdd_files
 from experiments.datasets import timit as timit_files
+from experiments.datasets import wsj as wsj_files
 from experiments.datasets.directories import default_cache
 from experiments.datasets.recordings import Settings
 from experiments.datasets.speech import Speech, Split
 from experiments.datasets.speech_features import Features, Sound, prepare
-from experiments.datasets.speech_units import Symbols
+from experiments.datasets.speech_units import Letters, Symbols
 from experiments.datasets.units import Units
+from experiments.datasets.utterances import Corpus
 
 Path = str | os.PathLike[str]
 SYNTHETIC = 'synthetic'
@@ -55,21 +58,61 @@ def timit(
   Raises:
     InputError: files are missing or damaged, or a package is not installed.
   """
-  cache = _cache(cache_dir)
-  about: dict[str, Any] = {}
-  if manual_dir is None:
-    manual_dir = synthetic_speech.timit(cache, settings or Settings())
-    about = {'synthetic': f'eSpeak NG, espeakng-loader {espeak.version()}'}
-  root = pathlib.Path(manual_dir)
-  corpus = timit_files.read(root, skip_bad=options.get('skip_bad', False))
-  name = SYNTHETIC if about else corpus.name
+  cache, root = _cache(cache_dir), manual_dir
+  if root is None:
+    root = synthetic_speech.timit(cache, settings or Settings())
+  corpus = timit_files.read(pathlib.Path(root), skip_bad=options.get('skip_bad', False))
   units = Symbols(tuple(sorted(phones.PHONES)))
   splits = {
     split: [_Said(one, ' '.join(phone.label for phone in one.phones)) for one in own]
     for split, own in corpus.splits.items()
   }
-  about |= {'bad': dict(corpus.bad)}
+  name, about = _origin(corpus, manual_dir)
   return _speech(name, splits, units, cache, about, options)
+
+
+def wsj(
+  manual_dir: Path | None = None,
+  cache_dir: Path | None = None,
+  settings: Settings | None = None,
+  train: str = 'si284',
+  **options: Unpack[Options],
+) -> Speech:
+  """The characters of WSJ: dev93 for validation, eval92 for testing.
+
+  Args:
+    manual_dir: the corpora; None: synthetic speech in their form.
+    cache_dir: as of ``timit``.
+    settings: as of ``timit``.
+    train: ``'si284'`` or ``'si84'``.
+    **options: see ``Options``.
+
+  Raises:
+    InputError: files are missing or damaged, or a package is not installed.
+  """
+  cache, root = _cache(cache_dir), manual_dir
+  if root is None:
+    root = synthetic_speech.wsj(cache, settings or Settings())
+  corpus = wsj_files.read(
+    pathlib.Path(root), training=train, skip_bad=options.get('skip_bad', False)
+  )
+  # All letters, for a small corpus may lack some.
+  texts = [one.text for one in corpus.splits['train']]
+  units = Letters.of([string.ascii_uppercase, *texts])
+  splits = {
+    split: [_Said(one, one.text) for one in own] for split, own in corpus.splits.items()
+  }
+  name, about = _origin(corpus, manual_dir)
+  return _speech(name, splits, units, cache, {**about, 'train': train}, options)
+
+
+def _origin(corpus: Corpus, manual_dir: Path | None) -> tuple[str, dict[str, Any]]:
+  """The name of the data set, and what the records say of where it comes from."""
+  about = {'speakers': corpus.speakers, 'bad': dict(corpus.bad)}
+  if manual_dir is not None:
+    return corpus.name, about
+  made_by = f'eSpeak NG, espeakng-loader {espeak.version()}'
+  return SYNTHETIC, {**about, 'synthetic': made_by}
 
 
 def fsdd(

@@ -1,5 +1,6 @@
 """What transcripts of speech are cut into: phones, or characters."""
 
+import re
 from collections.abc import Sequence
 
 from experiments.datasets.units import Characters
@@ -13,3 +14,11 @@ class Symbols(Characters):
   @staticmethod
   def _cut(text: str) -> Sequence[str]:
     return text.split()
+
+
+class Letters(Characters):
+  """Characters, but what stands in angle brackets, as ``<NOISE>``, is one unit."""
+
+  @staticmethod
+  def _cut(text: str) -> Sequence[str]:
+    return re.findall(r'<[^<> ]+>|.', text, re.DOTALL)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import spoken
 
-from experiments.datasets import directories, espeak, fsdd, speech_corpora
+from experiments.datasets import directories, espeak, fsdd, recordings, speech_corpora
 from experiments.datasets.speech import Speech
 from experiments.errors import InputError
 
@@ -57,6 +57,26 @@ def test_batches(timit):
   values = np.concatenate([arrays['frames'][arrays['frames_mask']]])
   assert np.isfinite(values).all()
   assert 0.3 < values.std() < 2
+
+
+@pytest.mark.parametrize(('train', 'count'), [('si84', 6), ('si284', 12)])
+def test_synthetic_wsj(train, count):
+  pytest.importorskip('espeakng_loader', reason='the extra `speech` is not installed')
+  settings = spoken.SETTINGS
+  got = speech_corpora.wsj(None, spoken.cache(), settings, train, **SIZES)
+  assert got.name == 'synthetic'
+  assert got.about['utterances'] == {'train': count, 'validation': 4, 'test': 4}
+  assert got.about['train'] == train
+  assert got.about['speakers'] == {'train': count // 2, 'validation': 2, 'test': 2}
+  script = recordings.script(settings)
+  said = {text.upper() for part in script['test'] for text in part.texts}
+  assert set(got.utterances['test'].texts) == said
+  for split, own in got.utterances.items():
+    assert [got.target.decode(ids) for ids in got.ids[split]] == own.texts
+  given = speech_corpora.wsj(spoken.wsj(), spoken.cache(), None, train, **SIZES)
+  assert (given.name, given.fingerprint) == ('wsj', got.fingerprint)
+  with pytest.raises(InputError, match='^synthetic: the times of phones are not'):
+    got.frame_batch('train')
 
 
 def test_defaults(timit, monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ from sounds import Noise
 from experiments.datasets import speech_features
 from experiments.datasets.espeak_phones import Interval
 from experiments.datasets.speech import Speech, Split
-from experiments.datasets.speech_units import Symbols
+from experiments.datasets.speech_units import Letters, Symbols
 from experiments.datasets.units import END, PADDING, START
 from experiments.errors import InputError
 
@@ -145,3 +145,12 @@ def test_symbols():
   ids = UNITS.encode('h# aa b h#')
   assert ids == [6, 4, 5, 6]
   assert UNITS.decode([*ids, END, 4]) == 'h# aa b h#'
+
+
+def test_letters():
+  units = Letters.of(["IT'S <NOISE> SO", 'A < B'])
+  assert '<NOISE>' in units.vocabulary
+  text = "SO <NOISE> IT'S <"
+  ids = units.encode(text)
+  assert len(ids) == len(text) - 6
+  assert units.decode(ids) == text
