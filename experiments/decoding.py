@@ -30,20 +30,25 @@ class Decoding:
   coverage_penalty: float
 
 
-def decoder(
-  module: Model, options: Decoding
-) -> Callable[[PyTree, PyTree, Any, int], Hypotheses]:
-  """``params, rest, sources [batch, source], length -> hypotheses``, jitted."""
+def decoder(module: Model, options: Decoding) -> Callable[..., Hypotheses]:
+  """``params, rest, sources, length, mask=None -> hypotheses``, jitted.
+
+  Sources are ids ``[batch, source]``, or frames with a mask of those that are there.
+  """
   _, merged = functions(module)
 
   @functools.partial(jax.jit, static_argnums=3)
   def decode(
-    params: PyTree, rest: PyTree, sources: jax.Array, length: int
+    params: PyTree,
+    rest: PyTree,
+    sources: jax.Array,
+    length: int,
+    mask: jax.Array | None = None,
   ) -> Hypotheses:
     model, _ = merged(params, rest, None)
-    mask = sources != PADDING
-    memory = model.encode(sources, mask, deterministic=True)
-    repeated = jax.tree.map(lambda a: jnp.repeat(a, options.beam, axis=0), memory)
+    there = sources != PADDING if mask is None else mask
+    memory = model.encode(sources, there, deterministic=True)
+    repeated = memory.repeated(options.beam)
 
     def step(state: PyTree, ids: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
       logits, weights, state = model.step(repeated, state, ids)
@@ -52,13 +57,13 @@ def decoder(
     allowed = possible(model.output.kernel.shape[-1])[None]
     return beam_search(
       step,
-      model.start(len(sources)),
+      model.start(memory),
       length=length,
       start=START,
       end=END,
       padding=PADDING,
       allowed=allowed[0],
-      mask=mask,
+      mask=memory.mask,
       **dataclasses.asdict(options),
     )
 
@@ -68,13 +73,17 @@ def decoder(
 def attention(
   module: Model, params: PyTree, rest: PyTree, source: np.ndarray, target: np.ndarray
 ) -> np.ndarray:
-  """Weights ``[target, source]`` of one pair of sequences, given the target."""
+  """Weights ``[target, source]`` of one pair of sequences, given the target.
+
+  The source is ids ``[source]`` or frames ``[source, features]``.
+  """
   _, merged = functions(module)
 
   @jax.jit
   def weights(params: PyTree, rest: PyTree, source: Any, inputs: Any) -> jax.Array:
     model, _ = merged(params, rest, None)
-    memory = model.encode(source, source != PADDING, deterministic=True)
+    there = source != PADDING if source.ndim == 2 else jnp.ones(source.shape[:2], bool)
+    memory = model.encode(source, there, deterministic=True)
     return model.decode(memory, inputs, deterministic=True)[1][0]
 
   inputs = np.concatenate([[START], target[:-1]])

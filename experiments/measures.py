@@ -159,6 +159,81 @@ the same of validation, after the last step.
   curve='nll',
 )
 
+_SPEECH = """\
+Figures are of the test utterances after the last step; they are means over the seeds ±
+standard errors. The difference to the baseline is taken seed by seed, so that what the
+seed decides (first weights, order, dropout) cancels; in brackets stands its 95 %
+t-interval. "Better" and "worse" mean that the interval leaves out 0, "undecided" that
+it does not, or that all differences are equal. The intervals cover the seeds, not the
+choice of the utterances. Valid is the same of the validation utterances."""
+
+_SYMBOLS = """\
+Nll and entropy (nats) are of a symbol, given the right ones before it, without the
+regularizer. Onward is the share of steps at which attention does not go back, its mean
+place half a place or more behind that of the step before."""
+
+PHONE_ERROR = Measure(
+  name='per',
+  heading='PER %',
+  unit=' %',
+  columns={
+    'validation_per': Column('valid', 2),
+    'per_61': Column('of 61', 2),
+    'nll': Column('nll'),
+    'entropy': Column('entropy'),
+    'onward': Column('onward %', 1),
+  },
+  how_to_read=f"""\
+How to read this. PER is the edit distance in phones by the number of phones said, both
+folded to 39 classes with q left out; "of 61" is without that. The record has the
+protocol beside the figures.
+{_SPEECH}
+{_SYMBOLS}""",
+  curve='nll',
+)
+
+WORD_ERROR = Measure(
+  name='wer',
+  heading='WER %',
+  unit=' %',
+  columns={
+    'validation_wer': Column('valid', 2),
+    'cer': Column('cer %', 2),
+    'nll': Column('nll'),
+    'entropy': Column('entropy'),
+    'onward': Column('onward %', 1),
+  },
+  how_to_read=f"""\
+How to read this. WER is the edit distance in words by the number of words said, cer
+that in characters; words are those between the blanks of the characters recognised. The
+record has the protocol beside the figures.
+{_SPEECH}
+{_SYMBOLS}""",
+  curve='nll',
+)
+
+FRAME_ERROR = Measure(
+  name='fer',
+  heading='FER %',
+  unit=' %',
+  columns={
+    'validation_fer': Column('valid', 2),
+    'train_fer': Column('train', 2),
+    'nll': Column('FCE'),
+    'validation_nll': Column('valid FCE'),
+    'train_nll': Column('train FCE'),
+  },
+  how_to_read=f"""\
+How to read this. FER is the share of frames whose phone is wrong, of 61, without
+folding or decoding; FCE the mean cross-entropy (nats) of a frame, without the
+regularizer. Train is the same network on the training utterances.
+{_SPEECH}""",
+)
+
 MEASURES = {
-  measure.name: measure for measure in (ERROR, PERPLEXITY, LOG_LOSS, EXACT_MATCH, BLEU)
+  measure.name: measure
+  for measure in (
+    *(ERROR, PERPLEXITY, LOG_LOSS, EXACT_MATCH, BLEU),
+    *(PHONE_ERROR, WORD_ERROR, FRAME_ERROR),
+  )
 }

@@ -1,6 +1,6 @@
 """Sequences to sequences as a task: the next target symbol, given the source."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import regularizers as reg
-from experiments.datasets.translations import Translations
 from experiments.datasets.units import PADDING, START
 from experiments.task import (
   Batch,
@@ -22,19 +21,26 @@ from experiments.task import (
 from regularizers import metrics
 
 
+def ids(batch: Batch) -> tuple[jax.Array, jax.Array]:
+  """The source of a batch of translations, and what of it is there."""
+  return batch['source'], batch['source'] != PADDING
+
+
 def translation(
   module: Model,
-  datasets: Mapping[int, Translations],
+  datasets: Mapping[int, Any],
   *,
   fused: bool = False,
+  source: Callable[[Batch], tuple[jax.Array, jax.Array]] = ids,
 ) -> Task:
   """The next symbol of the target, the ones before it being right.
 
   Args:
     module: makes the model, which has ``encode``, ``decode``, ``logits`` and
       ``affine``.
-    datasets: by seed; their lengths are the same for all.
+    datasets: by seed, as ``Translations``; their lengths are the same for all.
     fused: the loss is computed from hidden states, and logits are not kept.
+    source: what of a batch is encoded, and its mask.
   """
   init, merged = functions(module)
 
@@ -43,7 +49,7 @@ def translation(
   ) -> tuple[PyTree, PyTree]:
     model, rngs = merged(params, rest, key)
     drop: dict[str, Any] = {'deterministic': key is None, 'rngs': rngs}
-    memory = model.encode(batch['source'], batch['source'] != PADDING, **drop)
+    memory = model.encode(*source(batch), **drop)
     hidden, _ = model.decode(memory, batch['inputs'], **drop)
     outputs = (hidden, *model.affine()) if fused else model.logits(hidden)
     return outputs, state_of(model)

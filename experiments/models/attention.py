@@ -1,12 +1,13 @@
 """Attention by a feed-forward network of one layer, and the decoder layer that asks it.
 
 Bahdanau, Cho and Bengio, 2015: "Neural machine translation by jointly learning to align
-and translate".
+and translate". With a location it reads where it looked before, too: Chorowski et al.,
+2015: "Attention-based models for speech recognition".
 """
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -27,15 +28,40 @@ class Memory:
     values: ``[batch, source, size]``.
     keys: ``[batch, source, attention]``.
     mask: ``[batch, source]``, what is there.
+    shifts: ``[source, source · filters]``: a product with it is the convolution of
+      weights with the filters of a location; None without one.
   """
 
   values: jax.Array
   keys: jax.Array
   mask: jax.Array
+  shifts: jax.Array | None = None
+
+  def repeated(self, count: int) -> Self:
+    """Each of the batch that many times."""
+    values, keys, mask = (
+      jnp.repeat(part, count, axis=0) for part in (self.values, self.keys, self.mask)
+    )
+    return dataclasses.replace(self, values=values, keys=keys, mask=mask)
+
+
+class Location(NamedTuple):
+  """How attention reads the weights before.
+
+  Attributes:
+    filters: of the convolution.
+    width: of a filter, in places of the source; odd.
+  """
+
+  filters: int
+  width: int
 
 
 class Attention(nnx.Module):
-  """``softmax_s(v · tanh(W query + U value_s))`` and the mean of the values by it."""
+  """``softmax_s(v · tanh(W query + U value_s))`` and the mean of the values by it.
+
+  With a location ``L (F * weights before)_s`` is added in tanh.
+  """
 
   def __init__(
     self,
@@ -43,6 +69,7 @@ class Attention(nnx.Module):
     values: int,
     size: int,
     *,
+    location: Location | None = None,
     kernel_init: Initializer,
     rngs: nnx.Rngs,
   ):
@@ -52,6 +79,7 @@ class Attention(nnx.Module):
       query: size of a query.
       values: size of a value.
       size: units of the layer.
+      location: of the convolution of the weights before; None: there is none.
       kernel_init: of all kernels.
       rngs: key ``params``.
     """
@@ -59,24 +87,70 @@ class Attention(nnx.Module):
     self.of_values = nnx.Linear(values, size, **options)
     self.of_query = nnx.Linear(query, size, use_bias=False, **options)
     self.energy = nnx.Param(kernel_init(rngs.params(), (size, 1))[:, 0])
+    self.filters = self.of_location = nnx.data(None)
+    if location is not None:
+      if location.width % 2 == 0:
+        raise ValueError(f'location: expected an odd width, got {location.width}')
+      shape = location.width, location.filters
+      self.filters = nnx.Param(kernel_init(rngs.params(), shape))
+      shape = location.filters, size
+      self.of_location = nnx.Param(kernel_init(rngs.params(), shape))
 
   def memory(self, values: jax.Array, mask: jax.Array) -> Memory:
     """Of ``[batch, source, values]`` and ``[batch, source]``; a row needs one value."""
+    shifts = None
+    if self.filters is not None:
+      shifts = _shifts(self.filters[...], mask.shape[1])
     keys = self.of_values(values.reshape(-1, values.shape[-1]))
-    return Memory(values, keys.reshape(*values.shape[:-1], -1), mask)
+    return Memory(values, keys.reshape(*values.shape[:-1], -1), mask, shifts)
 
-  def __call__(self, memory: Memory, query: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Context ``[batch, values]`` and weights ``[batch, source]``."""
-    return _attend(memory, self.of_query(query), self.energy[...])
+  def initial(self, memory: Memory) -> tuple[jax.Array, ...]:
+    """The weights before the first ones, of attention with a location.
+
+    They are on the first place of the source.
+    """
+    if self.filters is None:
+      return ()
+    return (jnp.zeros(memory.mask.shape).at[:, 0].set(1.0),)
+
+  def __call__(
+    self, memory: Memory, query: jax.Array, *before: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Context ``[batch, values]`` and weights ``[batch, source]``.
+
+    Args:
+      memory: what is attended to.
+      query: ``[batch, query]``.
+      before: the weights before, of attention with a location.
+    """
+    location = None
+    if self.of_location is not None:
+      location = *before, self.of_location[...]
+    return _attend(memory, self.of_query(query), self.energy[...], location)
+
+
+def _shifts(filters: jax.Array, source: int) -> jax.Array:
+  """``[source, source · filters]`` of ``[width, filters]``; see ``Memory``."""
+  width, count = filters.shape
+  places = jnp.arange(source)
+  offsets = places[:, None] - places[None] + width // 2
+  there = (offsets >= 0) & (offsets < width)
+  taken = filters[jnp.clip(offsets, 0, width - 1)]
+  return jnp.where(there[..., None], taken, 0.0).reshape(source, source * count)
 
 
 # Computed again in the backward pass: what it would keep, for every step and every pair
 # of a query and a value, takes longer to write and read.
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def _attend(
-  memory: Memory, query: jax.Array, energy: jax.Array
+  memory: Memory, query: jax.Array, energy: jax.Array, location: Any
 ) -> tuple[jax.Array, jax.Array]:
-  energies = jnp.tanh(memory.keys + query[:, None]) @ energy
+  inner = memory.keys + query[:, None]
+  if location is not None:
+    before, kernel = location
+    moved = before @ memory.shifts
+    inner += moved.reshape(*before.shape, -1) @ kernel
+  energies = jnp.tanh(inner) @ energy
   weights = jax.nn.softmax(energies, axis=-1, where=memory.mask)
   # Not a product of batches of matrices, which XLA takes one by one on CPUs.
   return (weights[..., None] * memory.values).sum(1), weights
@@ -97,6 +171,7 @@ class AttentionLSTM(nnx.Module):
     values: int,
     attention: int,
     *,
+    location: Location | None = None,
     kernel_init: Initializer,
     rngs: nnx.Rngs,
   ):
@@ -107,6 +182,7 @@ class AttentionLSTM(nnx.Module):
       hidden: units.
       values: size of a value of the memory.
       attention: units of the attention's layer.
+      location: see ``Attention``.
       kernel_init: of all kernels.
       rngs: key ``params``.
     """
@@ -115,17 +191,20 @@ class AttentionLSTM(nnx.Module):
       return nnx.Param(by_gate(kernel_init, rngs, (rows, hidden), 4, jnp.float32))
 
     self.attention = Attention(
-      hidden, values, attention, kernel_init=kernel_init, rngs=rngs
+      *(hidden, values, attention),
+      location=location,
+      kernel_init=kernel_init,
+      rngs=rngs,
     )
     self.of_inputs, self.of_context = kernel(inputs), kernel(values)
     self.recurrent = kernel(hidden)
     self.bias = nnx.Param(jnp.zeros(4 * hidden))
     self.hidden_features = hidden
 
-  def initial(self, batch: int) -> State:
-    """Zeros."""
-    zeros = jnp.zeros((batch, self.hidden_features))
-    return zeros, zeros
+  def initial(self, memory: Memory) -> State:
+    """Zeros, and the weights before the first ones if attention reads them."""
+    zeros = jnp.zeros((len(memory.mask), self.hidden_features))
+    return zeros, zeros, *self.attention.initial(memory)
 
   def step(
     self, memory: Memory, state: State, inputs: jax.Array
@@ -143,7 +222,7 @@ class AttentionLSTM(nnx.Module):
       return state, (state[0], context, weights)
 
     fed = self._product(inputs.swapaxes(0, 1))
-    _, (outputs, contexts, weights) = jax.lax.scan(body, self.initial(len(inputs)), fed)
+    _, (outputs, contexts, weights) = jax.lax.scan(body, self.initial(memory), fed)
     return outputs.swapaxes(0, 1), contexts.swapaxes(0, 1), weights.swapaxes(0, 1)
 
   def _product(self, inputs: jax.Array) -> jax.Array:
@@ -153,7 +232,7 @@ class AttentionLSTM(nnx.Module):
   def _advance(
     self, memory: Memory, state: State, fed: jax.Array
   ) -> tuple[State, jax.Array, jax.Array]:
-    context, weights = self.attention(memory, state[0])
+    context, weights = self.attention(memory, state[0], *state[2:])
     recurrent = state[0] @ self.recurrent[...] + context @ self.of_context[...]
-    state, _ = CELL(fed, recurrent, state)
-    return state, context, weights
+    after, _ = CELL(fed, recurrent, state[:2])
+    return (*after, weights) if state[2:] else after, context, weights

@@ -59,7 +59,7 @@ class Seq2Seq(nnx.Module):
     >>> hidden, weights = model.decode(memory, target, deterministic=True)
     >>> model.logits(hidden).shape, weights.shape
     ((2, 5, 40), (2, 5, 7))
-    >>> logits, _, state = model.step(memory, model.start(2), target[:, 0])
+    >>> logits, _, state = model.step(memory, model.start(memory), target[:, 0])
     >>> bool(jnp.allclose(logits, model.logits(hidden)[:, 0], atol=1e-5))
     True
   """
@@ -153,9 +153,9 @@ class Seq2Seq(nnx.Module):
       frames = _above(index, frames, outputs)
     return self.dropout(frames, **drop), weights
 
-  def start(self, batch: int) -> State:
+  def start(self, memory: Memory) -> State:
     """The decoder's state before the first id: zeros."""
-    zeros = self.first.initial(batch)
+    zeros = self.first.initial(memory)
     return State(zeros, (zeros,) * len(self.others))
 
   def step(

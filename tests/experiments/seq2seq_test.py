@@ -45,7 +45,7 @@ def test_steps_are_those_of_whole_sequences(name: str):
     memory = model.encode(source, mask, deterministic=True)
     return model.step(memory, state, ids)
 
-  state = model.start(3)
+  state = model.start(model.encode(source, mask, deterministic=True))
   for time in range(4):
     own, looks, state = one(model, state, inputs[:, time])
     np.testing.assert_allclose(own, logits[:, time], atol=2e-6)

@@ -1,0 +1,94 @@
+"""Phones of speech: TIMIT, synthetic speech in its form, and spoken digits."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments import config, speech_config, speech_study, study
+from experiments.config import by_flag, flag
+from experiments.datasets import phones, speech_corpora
+from experiments.datasets.speech import Speech
+from experiments.errors import InputError
+from experiments.measures import PHONE_ERROR
+from experiments.scores import speech as scores
+from experiments.scores.translation import Score
+from experiments.speech_settings import TIMIT_DATASETS, TIMIT_SIZES, TIMIT_VALUES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(speech_config.Config):
+  """The flags of speech, and what is particular to phones."""
+
+  dataset: str = flag(
+    None,
+    'synthetic (embedded), timit (--manual_dir) or fsdd (--data_dir); default: timit '
+    'with --manual_dir, fsdd with --data_dir',
+    config.one_of(*TIMIT_DATASETS),
+  )
+  model: str = flag(
+    'las',
+    'las: sequences of phones, by attention; framewise: the phone of every frame',
+    config.one_of(*TIMIT_SIZES),
+  )
+  size: str = flag(
+    None,
+    'sets the flags below',
+    config.one_of(*dict.fromkeys(s for own in TIMIT_SIZES.values() for s in own)),
+  )
+
+
+def filled(config: Config) -> Config:
+  """What is not given, by data set, model and size."""
+  default = 'fsdd' if config.data_dir else 'synthetic'
+  default = 'timit' if config.manual_dir else default
+  config = dataclasses.replace(config, dataset=config.dataset or default)
+  if config.model == 'framewise' and config.dataset == 'timit':
+    config = dataclasses.replace(config, size=config.size or 'laurent')
+  return speech_config.filled(config, TIMIT_DATASETS, TIMIT_SIZES)
+
+
+def run(config: Config) -> pathlib.Path:
+  """Trains all arms, or goes on with them; ends with table and plots."""
+  config = dataclasses.replace(config, dataset=filled(config).dataset)
+  speech_config.check(config, TIMIT_DATASETS, TIMIT_SIZES)
+  for dataset, name in (('timit', 'manual_dir'), ('fsdd', 'data_dir')):
+    if config.dataset == dataset and getattr(config, name) is None:
+      raise InputError(f'--dataset={dataset}: --{name} says where it is')
+  return study.run(study_of(filled(config)))
+
+
+def study_of(config: Config) -> study.Study:
+  """What ``run`` trains and compares."""
+  values = TIMIT_VALUES[config.dataset]
+  return speech_study.study_of('timit', config, values, load, PHONE_ERROR, scored)
+
+
+@functools.lru_cache(maxsize=1)
+def load(config: Config) -> Speech:
+  """The corpus of a configuration."""
+  options = speech_study.of_corpus(config)
+  if config.dataset == 'fsdd':
+    return speech_corpora.fsdd(str(config.data_dir), config.cache_dir, **options)
+  settings = speech_study.synthetic(config)
+  return speech_corpora.timit(config.manual_dir, config.cache_dir, settings, **options)
+
+
+def scored(hypotheses: Sequence[str], references: Sequence[str]) -> Mapping[str, Score]:
+  """Of phones with blanks between them."""
+  return {
+    'per': scores.phone_error_rate(hypotheses, references, phones.FOLD_39),
+    'per_61': scores.phone_error_rate(hypotheses, references, {}),
+  }
+
+
+def main() -> None:
+  """Reads the flags and runs."""
+  sizes = {name: own for of in TIMIT_SIZES.values() for name, own in of.items()}
+  cases: Mapping[str, Mapping[str, Any]] = {**sizes, **TIMIT_DATASETS}
+  config.launch(Config, run, by_flag(cases, TIMIT_VALUES))
+
+
+if __name__ == '__main__':
+  main()
