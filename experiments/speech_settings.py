@@ -124,6 +124,7 @@ TIMIT_DATASETS: Defaults = {
     'size': 'small',
     'seeds': 2,
     'num_epochs': 10,
+    'left_out': 'yweweler',
     **_QUICK,
   },
   'timit': {
