@@ -10,9 +10,10 @@ References:
     Recognition", 1998 (the speakers for validation).
 """
 
+import itertools
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.datasets import files, trees
@@ -157,7 +158,7 @@ def _utterance(place: _Place, own: Mapping[str, pathlib.Path]) -> Utterance:
     own['wav'],
     _text(own['txt']),
     _intervals(own['wrd']),
-    _intervals(own['phn'], _KNOWN.__contains__),
+    _phones(own['phn']),
   )
 
 
@@ -170,21 +171,27 @@ def _text(path: pathlib.Path) -> str:
   return match[1]
 
 
-def _intervals(
-  path: pathlib.Path, known: Callable[[str], bool] = bool
-) -> tuple[Interval, ...]:
-  intervals: list[Interval] = []
+def _phones(path: pathlib.Path) -> tuple[Interval, ...]:
+  phones = _intervals(path)
+  for before, phone in itertools.pairwise((Interval(0, 0, ''), *phones)):
+    if phone.label not in _KNOWN:
+      raise InputError(f"{path}: {phone.label} is not one of TIMIT's phones")
+    if phone.start < before.start:
+      raise InputError(f'{path}: the times go back: {" ".join(map(str, phone))}')
+  return phones
+
+
+def _intervals(path: pathlib.Path) -> tuple[Interval, ...]:
+  intervals = []
   for number, line in enumerate(files.lines(files.decode(files.read(path), path)), 1):
     if not line.strip():
       continue
     match = re.fullmatch(r'\s*(\d{1,9})\s+(\d{1,9})\s+(\S+)\s*', line)
-    if match is None or not known(match[3]):
-      what = 'start end label' if match is None else "one of TIMIT's phones"
-      raise InputError(f'{path}: line {number}: expected {what}, found {line.strip()}')
-    start, end = int(match[1]), int(match[2])
-    if end < start or (intervals and start < intervals[-1].start):
-      raise InputError(f'{path}: line {number}: the times go back: {line.strip()}')
-    intervals.append(Interval(start, end, match[3]))
+    if match is None or int(match[2]) < int(match[1]):
+      raise InputError(
+        f'{path}: line {number}: expected start end label, found {line.strip()}'
+      )
+    intervals.append(Interval(int(match[1]), int(match[2]), match[3]))
   if not intervals:
     raise InputError(f'{path}: it is empty')
   return tuple(intervals)

@@ -61,9 +61,9 @@ FAULTS = [
   ('SX7.PHN', None, r'SX7\.\w+: no \.PHN beside it'),
   ('SX7.PHN', '', 'is empty'),
   ('SX7.PHN', '0 10 h#\n10 h#\n', 'line 2: expected start end label, found 10 h#'),
-  ('SX7.PHN', '0 10 h#\n10 20 xx\n', "line 2: expected one of TIMIT's phones"),
-  ('SX7.PHN', '0 10 h#\n10 9 aa\n', 'line 2: the times go back'),
-  ('SX7.WRD', '5 10 a\n4 9 b\n', 'line 2: the times go back'),
+  ('SX7.PHN', '0 10 h#\n10 20 xx\n', "xx is not one of TIMIT's phones"),
+  ('SX7.PHN', '5 10 h#\n4 9 aa\n', 'the times go back: 4 9 aa'),
+  ('SX7.WRD', '5 4 a\n', 'line 1: expected start end label, found 5 4 a'),
   ('SX7.TXT', 'Do.\n', 'expected one line: start end text'),
 ]
 

@@ -109,6 +109,7 @@ def lines(path: pathlib.Path) -> list[dict]:
 
 
 ALL = ('baseline', 'dropout+unigram_smoothing')
+ONE_WORKER = pytest.mark.xdist_group('wmt')  # of the tests that share a finished run
 
 
 @pytest.fixture(scope='module')
@@ -116,6 +117,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   return wmt.run(config(tmp_path_factory.mktemp('numbers'), arms=ALL))
 
 
+@ONE_WORKER
 def test_whole_run(finished: pathlib.Path):
   table = (finished / 'table.md').read_text()
   for arm in ALL:
@@ -139,6 +141,7 @@ def test_whole_run(finished: pathlib.Path):
   assert f'- {ALL[1]} against baseline: ' in samples
 
 
+@ONE_WORKER
 def test_scores_are_of_the_translations_in_the_file(finished: pathlib.Path):
   from experiments.scores import translation as scores
 
@@ -156,6 +159,7 @@ def tree(directory: pathlib.Path) -> dict[str, bytes]:
   return {str(path): path.read_bytes() for path in paths}
 
 
+@ONE_WORKER
 def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   """With nothing but the directory, and it leaves that as it is."""
   said = lines(finished / 'baseline' / 'translations.jsonl')
@@ -186,6 +190,7 @@ def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   assert tree(finished) == before
 
 
+@ONE_WORKER
 def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
   shutil.copytree(finished / 'baseline' / 'model', tmp_path / 'baseline' / 'model')
   own = Config(workdir=str(tmp_path), decode=__file__)
@@ -217,6 +222,7 @@ def test_a_command_with_bad_input_ends_with_2(tmp_path: pathlib.Path):
   assert not (tmp_path / 'new').exists()
 
 
+@ONE_WORKER
 def test_resumed_is_the_same(finished: pathlib.Path, tmp_path: pathlib.Path):
   own = config(tmp_path, arms=('baseline',), checkpoint_every=2)
   interrupted.run_until(wmt.run, own, step=4)
