@@ -2,13 +2,16 @@
 
 import functools
 import json
+import math
 import pathlib
+import types
 
 import interrupted
 import jax
 import numpy as np
 import pytest
 import speaking
+from flax import nnx
 
 import regularizers as reg
 from experiments import speech_study, timit, wsj
@@ -195,3 +198,21 @@ def test_the_papers_configurations():
   assert falls == [400_000, 500_000]
   own = timit.filled(timit.Config(manual_dir='x', model='framewise'))
   assert (own.layers, own.hidden, own.arms) == (5, 250, ('baseline', 'batch_norm'))
+
+
+@pytest.mark.parametrize(
+  ('own', 'features', 'symbols', 'millions'),
+  [
+    (timit.filled(timit.Config(manual_dir='x')), 123, 65, 6.3),
+    (wsj.filled(wsj.Config(manual_dir='x')), 243, 32, 6.6),
+  ],
+  ids=['timit', 'wsj'],
+)
+def test_sizes_of_the_papers_networks(own, features, symbols, millions):
+  """It says 6.5 and 6.6 million parameters."""
+  corpus = types.SimpleNamespace(source=features, num_classes=symbols)
+  made = speech_study.module(own, corpus)
+  model = nnx.eval_shape(lambda: made(nnx.Rngs(0)))
+  leaves = jax.tree.leaves(nnx.state(model, nnx.Param))
+  count = sum(math.prod(leaf.shape) for leaf in leaves)
+  assert count == pytest.approx(1e6 * millions, abs=5e4)
