@@ -147,8 +147,10 @@ def check(config: Any, datasets: Defaults, sizes: Sizes) -> None:
     raise InputError(
       f'--halvings: expected up to {own.layers}, the layers, got {own.halvings}'
     )
-  for name, dataset in (('speakers', 'synthetic'), ('data_dir', 'fsdd')):
-    if getattr(config, name) is not None and own.dataset != dataset:
+  for name, dataset in (
+    *(('speakers', 'synthetic'), ('data_dir', 'fsdd'), ('left_out', 'fsdd')),
+  ):
+    if getattr(config, name, None) is not None and own.dataset != dataset:
       raise InputError(f'--{name} applies to --dataset={dataset} alone')
   if config.manual_dir and own.dataset in ('synthetic', 'fsdd'):
     raise InputError(f'--manual_dir: --dataset={own.dataset} has none')

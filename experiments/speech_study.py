@@ -102,6 +102,28 @@ def synthetic(config: Any) -> Settings | None:
   return Settings(train=config.speakers) if config.dataset == 'synthetic' else None
 
 
+def described(corpus: Speech) -> Speech:
+  """With a line that goes below the table."""
+  about, bad = corpus.about, corpus.about['bad']
+  counts = [f'{count:,} {split}' for split, count in about['utterances'].items()]
+  # What is said of a split is that it is not as large as it should be.
+  sizes = [
+    split + bad[split].rpartition(split)[2]
+    for split in about['utterances']
+    if split in bad
+  ]
+  unread = len(bad) - len(sizes)
+  parts = [
+    f'synthetic speech ({about["synthetic"]})' if 'synthetic' in about else '',
+    f'utterances: {", ".join(counts)}',
+    *sizes,
+    f'left out as they cannot be read: {unread}' if unread else '',
+    f'{about["padding"]["train"]:.1%} of the frames of training batches are padding',
+  ]
+  summary = '; '.join(part for part in parts if part)
+  return dataclasses.replace(corpus, about={**about, 'summary': f'{summary}.'})
+
+
 def of_arm(config: Any, arm: str) -> Any:
   """With dropout and batch normalization, or without."""
   config = dataclasses.replace(

@@ -37,6 +37,7 @@ class Config(speech_config.Config):
     'sets the flags below',
     config.one_of(*dict.fromkeys(s for own in TIMIT_SIZES.values() for s in own)),
   )
+  left_out: str = flag(None, 'speaker of fsdd who is in no split but that of testing')
 
 
 def filled(config: Config) -> Config:
@@ -70,9 +71,10 @@ def load(config: Config) -> Speech:
   """The corpus of a configuration."""
   options = speech_study.of_corpus(config)
   if config.dataset == 'fsdd':
-    return speech_corpora.fsdd(str(config.data_dir), config.cache_dir, **options)
-  settings = speech_study.synthetic(config)
-  return speech_corpora.timit(config.manual_dir, config.cache_dir, settings, **options)
+    own = str(config.data_dir), config.cache_dir, config.left_out
+    return speech_study.described(speech_corpora.fsdd(*own, **options))
+  given = config.manual_dir, config.cache_dir, speech_study.synthetic(config)
+  return speech_study.described(speech_corpora.timit(*given, **options))
 
 
 def scored(hypotheses: Sequence[str], references: Sequence[str]) -> Mapping[str, Score]:
