@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments import records, runner
 from experiments.datasets.speech import Speech
+from experiments.datasets.units import UNKNOWN
 from experiments.decoding import Decoding, best, decoder
 from experiments.evaluate import Row, evaluate
 from experiments.framewise import TRAINED
@@ -140,10 +141,15 @@ def final(
   return rows
 
 
-def final_frames(job: runner.Job, state: State, split: str) -> list[Row]:
+def final_frames(
+  corpus: Speech, job: runner.Job, state: State, split: str
+) -> list[Row]:
   """Means over the frames of a split, and of training and validation beside them."""
   loss = stack(job.losses)
   rows = evaluate(job.task, loss, state, split)
+  classes = corpus.num_classes - (UNKNOWN + 1)  # without what is no phone
+  for row in rows:
+    row['protocols'] = {'fer': f'fer|classes:{classes}|frames:all'}
   others = {'train': TRAINED, 'validation': 'validation'} if split == 'test' else {}
   for prefix, own in others.items():
     for row, mean in zip(rows, evaluate(job.task, loss, state, own), strict=True):

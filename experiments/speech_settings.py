@@ -126,6 +126,7 @@ TIMIT_DATASETS: Defaults = {
     'num_epochs': 10,
     'left_out': 'yweweler',
     **_QUICK,
+    'num_shapes': 4,
   },
   'timit': {
     'workdir': 'runs/timit',

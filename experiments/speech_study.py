@@ -64,7 +64,7 @@ def study_of(
     split: str,
   ) -> list[Row]:
     if frames:
-      return speech_results.final_frames(job, state, split)
+      return speech_results.final_frames(datasets[0], job, state, split)
     own = recognizer(config, datasets[0])
     return speech_results.final(own, scores, job, state, split)
 

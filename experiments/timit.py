@@ -1,4 +1,21 @@
-"""Phones of speech: TIMIT, synthetic speech in its form, and spoken digits."""
+"""Phones of speech: TIMIT, synthetic speech in its form, and spoken digits.
+
+  python -m experiments.timit
+
+recognises short sentences that eSpeak NG says in voices that are not in training: 240
+utterances of 30 speakers to train on, 96 of 12 to test, two seeds of 200 steps. Phone
+error rate, which is that of a network with attention and beam search:
+
+  baseline              9.6 ± 2.8 %
+  label_smoothing       5.0 ± 1.5 %   -4.5 [-20.8, +11.7]
+  unigram_smoothing     7.3 ± 2.3 %   -2.3 [-8.2, +3.6]
+  confidence_penalty    6.4 ± 2.6 %   -3.2 [-5.6, -0.8]
+
+``--manual_dir`` takes TIMIT and the paper's configuration, ``--data_dir`` the Free
+Spoken Digit Dataset, one of whose speakers is left out of training.
+``--model=framewise`` tells the phone of every frame, without batch normalization and
+with it.
+"""
 
 import dataclasses
 import functools

@@ -124,6 +124,7 @@ def test_frames(tmp_path: pathlib.Path):
     assert text in table
   rows = lines(workdir / 'batch_norm' / 'record.jsonl')
   assert {'fer', 'train_fer', 'validation_nll'} <= rows[-1].keys()
+  assert rows[-1]['protocols'] == {'fer': 'fer|classes:4|frames:all'}
 
 
 CHAIN = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.1))
