@@ -64,13 +64,17 @@ class _Speech(tfds.core.GeneratorBasedBuilder):
           'phones': features.Sequence(spans),
         }
       ),
-      metadata=tfds.core.MetadataDict({'manual_dir': '', 'bad': {}}),
+      metadata=tfds.core.MetadataDict(
+        {'manual_dir': '', 'bad': {}, 'synthetic': False}
+      ),
     )
 
   def _split_generators(self, dl_manager: Any) -> Mapping[str, Any]:
     root = pathlib.Path(os.fspath(dl_manager.manual_dir))
     corpus = self.corpus(root)
-    self.info.metadata.update(manual_dir=str(root.resolve()), bad=dict(corpus.bad))
+    self.info.metadata.update(
+      manual_dir=str(root.resolve()), bad=dict(corpus.bad), synthetic=corpus.synthetic
+    )
     return {split: self._generate_examples(own) for split, own in corpus.splits.items()}
 
   def _generate_examples(self, utterances: Any) -> Iterator[tuple[str, dict]]:
@@ -196,7 +200,7 @@ def read(
     split: _utterances(f'{builder.name}/{config}', split, data_dir)
     for split in ('train', 'validation', 'test')
   }
-  return Corpus(name, splits, about['bad'])
+  return Corpus(name, splits, about['bad'], about['synthetic'])
 
 
 def _utterances(name: str, split: str, data_dir: pathlib.Path) -> list[Prepared]:

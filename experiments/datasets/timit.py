@@ -19,7 +19,7 @@ from typing import NamedTuple
 from experiments.datasets import files, trees
 from experiments.datasets.espeak_phones import Interval
 from experiments.datasets.phones import PHONES
-from experiments.datasets.utterances import Corpus, Utterance
+from experiments.datasets.utterances import Corpus, Utterance, synthetic
 from experiments.errors import InputError
 
 NAME = 'timit'
@@ -93,7 +93,7 @@ def read(root: pathlib.Path, *, skip_bad: bool = False) -> Corpus:
     raise InputError('; '.join(faults.values()))
   if not all(splits.values()):
     raise InputError('; '.join(faults.values()) or f'{root}: a split has no utterance')
-  return Corpus(NAME, splits, bad | faults)
+  return Corpus(NAME, splits, bad | faults, synthetic(root))
 
 
 def _places(found: Mapping[str, pathlib.Path]) -> _Files:

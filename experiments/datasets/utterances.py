@@ -1,4 +1,9 @@
-"""Recorded sentences of a corpus, with what was said."""
+"""Recorded sentences of a corpus, with what was said.
+
+A directory may be in the form of a corpus and not be it: if its file ``README`` has the
+words ``synthetic speech``, what is read from it is called synthetic. That does not
+change how it is read; what lets it have other speakers, or fewer, its reader says.
+"""
 
 import dataclasses
 import pathlib
@@ -6,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.datasets import sphere
+from experiments.datasets import files, sphere
 from experiments.datasets.espeak_phones import Interval
 from experiments.errors import InputError
 
@@ -52,11 +57,13 @@ class Corpus:
     splits: ``'train'``, ``'validation'`` and ``'test'``.
     bad: what is wrong with those that were left out, and with the number of the
       others, by name.
+    synthetic: whether nobody has said any of it.
   """
 
   name: str
   splits: Mapping[str, Sequence[Utterance]]
   bad: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  synthetic: bool = False
 
   @property
   def speakers(self) -> dict[str, int]:
@@ -69,10 +76,21 @@ class Corpus:
   def report(self) -> str:
     """The sizes of the splits, and what was left out."""
     speakers = self.speakers
+    name = f'synthetic {self.name}' if self.synthetic else self.name
     lines = [
-      f'{self.name} {split}: {len(own):,} utterances of {speakers[split]} speakers'
+      f'{name} {split}: {len(own):,} utterances of {speakers[split]} speakers'
       for split, own in self.splits.items()
     ]
     if self.bad:
-      lines += [f'{self.name}: {len(self.bad)} faults:', *self.bad.values()]
+      lines += [f'{name}: {len(self.bad)} faults:', *self.bad.values()]
     return '\n'.join(lines)
+
+
+def synthetic(root: pathlib.Path) -> bool:
+  """Whether the README of a directory says so.
+
+  Raises:
+    InputError: it cannot be read.
+  """
+  path = root / 'README'
+  return path.is_file() and b'synthetic speech' in files.read(path).lower()

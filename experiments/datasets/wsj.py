@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from experiments.datasets import files, trees, wsj_transcripts
+from experiments.datasets import files, trees, utterances, wsj_transcripts
 from experiments.datasets.utterances import Corpus, Utterance
 from experiments.errors import InputError
 
@@ -112,7 +112,7 @@ def read(
   splits = {
     split: _utterances(tree, name, bad, skip_bad) for split, name in lists.items()
   }
-  return Corpus(NAME, splits, bad)
+  return Corpus(NAME, splits, bad, utterances.synthetic(root))
 
 
 def _utterances(

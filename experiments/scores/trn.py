@@ -1,16 +1,18 @@
 """NIST's transcripts, and word errors counted as its program sclite does.
 
 A line of a ``.trn`` file is ``words (speaker-utterance)``. In a reference ``{ a / b }``
-stands for either, and ``@`` for nothing: the one that makes the fewest errors counts.
+stands for either, and ``@`` for nothing: what is nearest to the hypothesis counts.
 """
 
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-SUBSTITUTION, GAP = 4, 3  # what sclite's alignment pays for them
 NOTHING = '@'
+# What sclite's alignment pays for them, in thousandths.
+SUBSTITUTION, GAP, _PASSED = 4000, 3000, 1
+_JOIN = ''  # where alternatives meet
 
 _LINE = re.compile(r'(.*)\(([^()\s]+)\)\s*')
 
@@ -18,10 +20,10 @@ _LINE = re.compile(r'(.*)\(([^()\s]+)\)\s*')
 class Errors(NamedTuple):
   """Counts of words."""
 
-  hits: int
-  substitutions: int
-  deletions: int
-  insertions: int
+  hits: int = 0
+  substitutions: int = 0
+  deletions: int = 0
+  insertions: int = 0
 
   @property
   def words(self) -> int:
@@ -34,12 +36,24 @@ class Errors(NamedTuple):
     return self.substitutions + self.deletions + self.insertions
 
 
+class _Way(NamedTuple):
+  """An alignment up to a node and a word that is said."""
+
+  cost: int
+  errors: Errors
+
+  def then(self, cost: int, **more: int) -> Self:
+    """One step further."""
+    counts = {name: getattr(self.errors, name) + more[name] for name in more}
+    return self._replace(cost=self.cost + cost, errors=self.errors._replace(**counts))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Network:
   """The ways to read a reference: words that lead from one node to a later one.
 
   Attributes:
-    into: ``[(node, word)]`` by node; the word ``''`` is none.
+    into: ``[(node, word)]`` by node: one word, or several ``_JOIN``.
   """
 
   into: list[list[tuple[int, str]]] = dataclasses.field(default_factory=lambda: [[]])
@@ -71,53 +85,52 @@ def parse(content: str) -> dict[str, str]:
 
 
 def count(hypothesis: str, reference: str) -> Errors:
-  """The errors of a sentence, whatever its case.
+  """The errors of a sentence, whatever its case, as sclite counts them.
 
   The alignment is the cheapest one, where a substitution costs 4 and what is inserted
-  or deleted 3.
+  or deleted 3. Others may cost the same and have fewer errors; sclite's passes as few
+  ``@`` as can be, and from its end on it prefers words that stand opposite each other
+  to an insertion, and that to a deletion.
 
   Raises:
     ValueError: braces do not match.
   """
   said = hypothesis.lower().split()
-  network = _network(reference.lower())
-  table: list[list[tuple[int, Errors]]] = []
-  for node, arcs in enumerate(network.into):
-    row: list[tuple[int, Errors]] = []
-    for place in range(len(said) + 1):
-      ways = [] if node or place else [(0, Errors(0, 0, 0, 0))]
-      if place:
-        cost, before = row[place - 1]
-        ways.append((cost + GAP, before._replace(insertions=before.insertions + 1)))
-      for start, word in arcs:
-        ways += _ways(table[start], place, word, said)
-      row.append(min(ways, key=_key))
+  table: list[list[_Way]] = []
+  for arcs in _network(reference.lower()).into:
+    row: list[_Way] = []
+    for _ in range(len(said) + 1):
+      # The first one of those that cost the same.
+      row.append(min(_ways(table, row, arcs, said), key=lambda way: way.cost))
     table.append(row)
-  return table[-1][-1][1]
+  return table[-1][-1].errors
 
 
 def _ways(
-  row: Sequence[tuple[int, Errors]], place: int, word: str, said: Sequence[str]
-) -> list[tuple[int, Errors]]:
-  """How a word of the reference is passed."""
-  cost, before = row[place]
-  if not word:
-    return [(cost, before)]
-  ways = [(cost + GAP, before._replace(deletions=before.deletions + 1))]
-  if place:
-    cost, before = row[place - 1]
-    if word == said[place - 1]:
-      ways.append((cost, before._replace(hits=before.hits + 1)))
-    else:
-      more = before._replace(substitutions=before.substitutions + 1)
-      ways.append((cost + SUBSTITUTION, more))
-  return ways
-
-
-def _key(way: tuple[int, Errors]) -> tuple[int, int, int]:
-  """Among the cheapest, the fewest errors, and the longest way through the network."""
-  cost, errors = way
-  return cost, errors.errors, -errors.words
+  table: Sequence[Sequence[_Way]],
+  row: Sequence[_Way],
+  arcs: Sequence[tuple[int, str]],
+  said: Sequence[str],
+) -> list[_Way]:
+  """To a node, when as many words are said as its row has ways."""
+  place = len(row)
+  inserted = [row[-1].then(GAP, insertions=1)] if place else []
+  if not arcs:
+    return inserted or [_Way(0, Errors())]
+  start, word = arcs[0]
+  if word == _JOIN:  # what is inserted there has been inserted before
+    return [table[start][place] for start, _ in arcs]
+  before = table[start]
+  if word == NOTHING:
+    return [*inserted, before[place].then(_PASSED)]
+  deleted = before[place].then(GAP, deletions=1)
+  if not place:
+    return [deleted]
+  if word == said[place - 1]:
+    opposite = before[place - 1].then(0, hits=1)
+  else:
+    opposite = before[place - 1].then(SUBSTITUTION, substitutions=1)
+  return [opposite, *inserted, deleted]
 
 
 def _network(text: str) -> _Network:
@@ -139,11 +152,11 @@ def _sequence(
       start = node
       while not ends or tokens[place] == '/':
         end, place = _sequence(tokens, place + 1, start, network, inside=True)
-        ends.append((end, ''))
+        ends.append((end, _JOIN))
         if place >= len(tokens):
           raise ValueError(f'braces do not match: {" ".join(tokens):.60}')
       node = network.node(*ends)
-    elif tokens[place] != NOTHING:
+    else:
       node = network.node((node, tokens[place]))
     place += 1
   return node, place

@@ -18,6 +18,7 @@ def timit_tree(root: pathlib.Path) -> pathlib.Path:
   corpora.timit(root, SPEAKERS, ('SI1', 'SX7'))
   (root / 'dev_spk.list').write_text('fccc0\n')
   (root / 'test_spk.list').write_text('mddd0\n')
+  (root / 'README').write_text('Synthetic speech.\n')
   return root
 
 
@@ -39,6 +40,7 @@ def test_prepared_as_read(tmp_path, monkeypatch, name):
   for _ in range(2):  # the second time it is there
     corpus = speech_builders.read(name, root, tmp_path / 'data')
     assert corpus.report() == expected.report()
+    assert corpus.synthetic == (name == 'timit')
   for split, own in corpus.splits.items():
     for one, other in zip(own, expected.splits[split], strict=True):
       for key in ('name', 'speaker', 'text', 'words', 'phones'):

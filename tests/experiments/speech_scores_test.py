@@ -118,6 +118,9 @@ def test_faults(call, fault):
     # Three words more and three fewer cost less than five others.
     ('a b x y z', 'p q r a b', (2, 0, 3, 3)),
     ('x', 'a { b c / d }', (0, 1, 1, 0)),
+    # As sclite counts what costs the same as fewer errors: (4, 3, 5, 1), (2, 5, 1, 0).
+    ('d c b f c e f a', 'e b d a a a a c f d c a', (5, 0, 7, 3)),
+    ('e f a f d a a', 'b b f a b b c { @ / b a / f d } b', (4, 2, 4, 1)),
   ],
 )
 def test_trn_counts(hypothesis, reference, expected):

@@ -53,7 +53,10 @@ def test_read(root, case):
   assert [phone.label for phone in one.phones] == ['h#', 'dcl', 'd', 'uw', 'h#']
   samples, rate = one.samples()
   assert (samples.dtype, samples.shape, rate) == (np.int16, (1600,), 16_000)
-  assert 'timit train: 4 utterances of 2 speakers' in corpus.report()
+  assert corpus.report().startswith('timit train: 4 utterances of 2 speakers')
+  (root / 'README').write_bytes(b'This is Synthetic\xa0speech: synthetic speech.')
+  report = 'synthetic timit train: 4 utterances of 2 speakers'
+  assert timit.read(root).report().startswith(report)
 
 
 FAULTS = [
