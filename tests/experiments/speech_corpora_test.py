@@ -44,8 +44,8 @@ def test_synthetic_timit(timit):
 
 def test_its_directory_is_a_corpus(timit):
   given = speech_corpora.timit(spoken.timit(), spoken.cache(), **SIZES)
-  assert given.name == 'timit'
-  assert 'synthetic' not in given.about
+  assert given.name == 'synthetic'
+  assert given.about['synthetic'] == 'as its README says'
   assert given.fingerprint == timit.fingerprint
 
 
@@ -74,7 +74,7 @@ def test_synthetic_wsj(train, count):
   for split, own in got.utterances.items():
     assert [got.target.decode(ids) for ids in got.ids[split]] == own.texts
   given = speech_corpora.wsj(spoken.wsj(), spoken.cache(), None, train, **SIZES)
-  assert (given.name, given.fingerprint) == ('wsj', got.fingerprint)
+  assert (given.name, given.fingerprint) == ('synthetic', got.fingerprint)
   with pytest.raises(InputError, match='^synthetic: the times of phones are not'):
     got.frame_batch('train')
 
