@@ -132,6 +132,14 @@ def by_flag(
   return result
 
 
+def steps(config: Any, per_epoch: int) -> int:
+  """The length of training, given in either way, or filled in."""
+  if config.num_steps is not None:
+    return int(config.num_steps)
+  assert config.num_epochs is not None
+  return int(config.num_epochs * per_epoch)
+
+
 Filled = typing.TypeVar('Filled', bound=Config)
 
 

@@ -3,16 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.datasets.units import END, PADDING, START
 from experiments.scores.beam_search import Hypotheses, beam_search
 from experiments.task import Model, PyTree, functions
 from experiments.translation import possible
+
+Weights = tuple[PyTree, PyTree]  # parameters, and what else the model holds
+ROOM = 10  # symbols beyond the longest target that the lengths of training suggest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,7 @@ def decoder(module: Model, options: Decoding) -> Callable[..., Hypotheses]:
     mask: jax.Array | None = None,
   ) -> Hypotheses:
     model, _ = merged(params, rest, None)
-    there = sources != PADDING if mask is None else mask
-    memory = model.encode(sources, there, deterministic=True)
+    memory = model.encode(sources, _there(sources, mask), deterministic=True)
     repeated = memory.repeated(options.beam)
 
     def step(state: PyTree, ids: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
@@ -70,24 +70,42 @@ def decoder(module: Model, options: Decoding) -> Callable[..., Hypotheses]:
   return decode
 
 
-def attention(
-  module: Model, params: PyTree, rest: PyTree, source: np.ndarray, target: np.ndarray
-) -> np.ndarray:
-  """Weights ``[target, source]`` of one pair of sequences, given the target.
+def attention(module: Model) -> Callable[..., jax.Array]:
+  """``params, rest, sources, inputs, mask=None -> weights``, jitted.
 
-  The source is ids ``[source]`` or frames ``[source, features]``.
+  Sources as of ``decoder``; what is attended to ``[batch, target, source]`` while the
+  targets, of which the inputs are all but the last symbol, are told.
   """
   _, merged = functions(module)
 
   @jax.jit
-  def weights(params: PyTree, rest: PyTree, source: Any, inputs: Any) -> jax.Array:
+  def weights(
+    params: PyTree,
+    rest: PyTree,
+    sources: jax.Array,
+    inputs: jax.Array,
+    mask: jax.Array | None = None,
+  ) -> jax.Array:
     model, _ = merged(params, rest, None)
-    there = source != PADDING if source.ndim == 2 else jnp.ones(source.shape[:2], bool)
-    memory = model.encode(source, there, deterministic=True)
-    return model.decode(memory, inputs, deterministic=True)[1][0]
+    memory = model.encode(sources, _there(sources, mask), deterministic=True)
+    return model.decode(memory, inputs, deterministic=True)[1]
 
-  inputs = np.concatenate([[START], target[:-1]])
-  return np.asarray(weights(params, rest, source[None], inputs[None]))
+  return weights
+
+
+def _there(sources: jax.Array, mask: jax.Array | None) -> jax.Array:
+  return sources != PADDING if mask is None else mask
+
+
+def limit(width: int, stretch: float, longest: int) -> int:
+  """Most symbols of a hypothesis.
+
+  Args:
+    width: of the sources.
+    stretch: most symbols of a target for one place of its source, in training.
+    longest: symbols of a target, in training.
+  """
+  return min(int(np.ceil(stretch * width)) + ROOM, 2 * longest)
 
 
 def best(found: Hypotheses) -> list[list[int]]:

@@ -42,12 +42,8 @@ def framewise(module: Model, datasets: Mapping[int, Any]) -> Task:
   def batches(split: str, seed: int, start_step: int = 0) -> Iterator[Batch]:
     own = 'train' if split == TRAINED else split
     plan, made = datasets[seed].plans[own], datasets[seed].frame_batch(own)
-    if split != 'train':
-      yield from map(made, plan.evaluation())
-      return
-    while True:
-      yield made(plan.batch(seed, start_step))
-      start_step += 1
+    train = split == 'train'
+    return map(made, plan.training(seed, start_step) if train else plan.evaluation())
 
   return Task(init, apply, batches, frame_objective)
 

@@ -19,10 +19,10 @@ from safetensors.numpy import load, save
 from experiments import records
 from experiments.datasets import files
 from experiments.datasets.units import Units, restored
-from experiments.decoding import Decoding
+from experiments.decoding import Decoding, Weights
 from experiments.errors import InputError
 from experiments.task import Model, PyTree, functions
-from experiments.translator import Translator, Weights
+from experiments.translator import Translator
 
 # ``config, source ids, target ids -> network``.
 Module = Callable[[Mapping[str, Any], int, int], Model]

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import arms, config
+from experiments import arms, config, sequences_config
 from experiments.config import fill, flag
 from experiments.errors import InputError, needs
 from experiments.models.listener import MERGES
@@ -19,19 +19,17 @@ _OF_LAS = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(config.Config):
+class Config(sequences_config.Config):
   """The common flags, and what is particular to speech."""
 
   arms: tuple[str, ...] = flag(
     (), f'what is compared: {", ".join(arms.PARTS)}, or some of them joined by +'
   )
-  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
   manual_dir: str | None = flag(None, "directory of the LDC's corpus")
   cache_dir: str | None = flag(
     None,
     "where synthetic corpora and features are kept; default: with the user's caches",
   )
-  vmap: bool = flag(False, 'train the runs of an arm side by side')
   skip_bad: bool = flag(
     False, 'leave out recordings that are missing or damaged, and say which'
   )
@@ -40,10 +38,8 @@ class Config(config.Config):
   )
   num_mel: int = flag(None, 'mel filters; deltas make it three times', config.count)
   batch_frames: int = flag(None, 'frames of a batch, with the padding', config.count)
-  num_shapes: int = flag(None, 'most shapes of a batch', config.count)
   model: str = flag('las', 'las: sequences, by attention', config.one_of('las'))
-  size: str = flag(None, 'sets the flags below')
-  embedding: int = flag(None, 'size of the vector of a symbol', config.count)
+  size: str = flag(None, 'sets what of the network is not given')
   hidden: int = flag(None, 'units of a layer, of each direction', config.count)
   layers: int = flag(None, 'bidirectional layers', config.count)
   halvings: int = flag(
@@ -54,23 +50,13 @@ class Config(config.Config):
     'what two frames become: concat, one of both, or skip, the first',
     config.one_of(*MERGES),
   )
-  attention: int = flag(None, 'units of the attention', config.count)
   filters: int = flag(
     None, 'of the attention, for its weights before; 0: none', config.natural
   )
   filter_width: int = flag(None, 'places that a filter covers, odd', config.count)
-  dropout: float = flag(
-    None, 'share of units dropped in arms with dropout', config.share
-  )
   batch_norm: bool = flag(False, 'batch normalization in all arms')
-  init_scale: float = flag(
-    None,
-    'initial weights are uniform in +-this; 0: by the size of a layer',
-    config.non_negative,
-  )
   optimizer: str = flag(None, 'adam or sgd', config.one_of('adam', 'sgd'))
   momentum: float = flag(None, 'of sgd', config.share)
-  clip: float = flag(None, 'bound on the norm of the gradient', config.positive)
   decay_at: tuple[float, ...] = flag(
     None, 'shares of training after which the rate falls', config.share
   )
@@ -82,24 +68,6 @@ class Config(config.Config):
     None, 'standard deviation of noise on the weights', config.non_negative
   )
   noise_from: int = flag(None, 'first step that has that noise', config.natural)
-  beam: int = flag(
-    None,
-    'hypotheses of the search; 1: the most probable symbol each time',
-    config.count,
-  )
-  length_penalty: float = flag(
-    None,
-    'of the search: 0: long ones are as improbable as they are',
-    config.non_negative,
-  )
-  coverage_penalty: float = flag(
-    None, 'of the search, for frames that nothing looked at', config.non_negative
-  )
-  loss: str = flag(
-    'dense',
-    'dense, or fused: logits are not kept in memory',
-    config.one_of('dense', 'fused'),
-  )
 
 
 Sizes = Mapping[str, Defaults]

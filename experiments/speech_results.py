@@ -12,16 +12,14 @@ import numpy as np
 from experiments import records, runner
 from experiments.datasets.speech import Speech
 from experiments.datasets.units import UNKNOWN
-from experiments.decoding import Decoding, best, decoder
+from experiments.decoding import Decoding, Weights, attention, best, decoder, limit
 from experiments.evaluate import Row, evaluate
 from experiments.framewise import TRAINED
 from experiments.scores.translation import Score
-from experiments.state import State, stack
-from experiments.task import Model, PyTree, functions
+from experiments.state import State, stack, weights_of
+from experiments.task import Model
 
-ROOM = 10  # symbols beyond the longest target that the lengths of training suggest
 SHOWN = 2  # utterances whose attention is kept
-Weights = tuple[PyTree, PyTree]  # parameters, and what else the model holds
 # Hypotheses and references to scores by name, the one that is compared first.
 Scores = Callable[[Sequence[str], Sequence[str]], Mapping[str, Score]]
 
@@ -48,16 +46,7 @@ class Recognizer:
 
   @functools.cached_property
   def _attend(self) -> Callable[..., jax.Array]:
-    _, merged = functions(self.module)
-
-    @jax.jit
-    def weights(params: PyTree, rest: PyTree, batch: Any) -> jax.Array:
-      model, _ = merged(params, rest, None)
-      drop = {'deterministic': True}
-      memory = model.encode(batch['frames'], batch['frames_mask'], **drop)
-      return model.decode(memory, batch['inputs'], **drop)[1]
-
-    return weights
+    return attention(self.module)
 
   @functools.cached_property
   def _limits(self) -> tuple[float, int]:
@@ -72,7 +61,7 @@ class Recognizer:
     result = [''] * len(self.corpus.ids[split])
     for batch in self.corpus.plans[split].evaluation():
       arrays = self.corpus.batch(split)(batch)
-      length = min(int(np.ceil(stretch * batch.source_width)) + ROOM, 2 * longest)
+      length = limit(batch.source_width, stretch, longest)
       found = self._decode(*weights, arrays['frames'], length, arrays['frames_mask'])
       for row, there, ids in zip(batch.rows, batch.mask, best(found), strict=True):
         if there:
@@ -85,7 +74,8 @@ class Recognizer:
     onward = steps = 0.0
     for batch in self.corpus.plans[split].evaluation():
       arrays = self.corpus.batch(split)(batch)
-      looks = np.asarray(self._attend(*weights, arrays), np.float64)
+      given = (arrays[name] for name in ('frames', 'inputs', 'frames_mask'))
+      looks = np.asarray(self._attend(*weights, *given), np.float64)
       moves = np.diff(looks @ np.arange(looks.shape[-1]), axis=1)
       there = arrays['mask'][:, 1:]
       onward += float(((moves > -0.5) & there).sum())
@@ -124,13 +114,13 @@ def final(
   for own in [split, *['validation'] * (split == 'test')]:
     references = recognizer.corpus.utterances[own].texts
     for index, row in enumerate(rows):
-      texts = recognizer.texts(_weights(state, index), own)
+      texts = recognizer.texts(weights_of(state, index), own)
       found = scores(texts, references)
       prefix = '' if own == split else f'{own}_'
       row.update({f'{prefix}{name}': score.value for name, score in found.items()})
       if own == split:
         row['protocols'] = {name: score.signature for name, score in found.items()}
-        looks = recognizer.looks(_weights(state, index), own)
+        looks = recognizer.looks(weights_of(state, index), own)
         row['onward'] = looks.onward
         if split == 'test' and index == 0:
           _keep(recognizer.corpus, job.directory, looks)
@@ -155,11 +145,6 @@ def final_frames(
     for row, mean in zip(rows, evaluate(job.task, loss, state, own), strict=True):
       row.update({f'{prefix}_{name}': mean[name] for name in ('nll', 'fer')})
   return rows
-
-
-def _weights(state: State, run: int) -> Weights:
-  own = jax.tree.map(lambda leaf: leaf[run], state.runs)
-  return own.params, own.model_state
 
 
 def _keep(corpus: Speech, directory: pathlib.Path, looks: Looks) -> None:

@@ -10,10 +10,10 @@ import optax
 from flax import nnx
 
 from experiments import runner, speech_results, study
+from experiments.config import steps
 from experiments.datasets.recordings import Settings
 from experiments.datasets.speech import Speech
 from experiments.datasets.speech_corpora import Options
-from experiments.decoding import Decoding
 from experiments.evaluate import Row
 from experiments.framewise import framewise
 from experiments.measures import FRAME_ERROR, Measure
@@ -180,18 +180,14 @@ def module(config: Any, corpus: Speech) -> Model:
 @functools.lru_cache(maxsize=4)
 def recognizer(config: Any, corpus: Speech) -> Recognizer:
   """The networks of a configuration, with its search; arms share its programs."""
-  options = Decoding(config.beam, config.length_penalty, config.coverage_penalty)
-  return Recognizer(module(config, corpus), corpus, options, 2**config.halvings)
+  return Recognizer(module(config, corpus), corpus, config.search(), 2**config.halvings)
 
 
 def optimizer(
   config: Any, datasets: Mapping[int, Speech]
 ) -> optax.GradientTransformation:
   """Adam or SGD with momentum, of a bounded gradient; the rate falls in steps."""
-  num_steps = config.num_steps
-  if num_steps is None:
-    assert config.num_epochs is not None  # one of the two is given, or filled in
-    num_steps = config.num_epochs * steps_per_epoch(config, datasets[0])
+  num_steps = steps(config, steps_per_epoch(config, datasets[0]))
   falls = {round(share * num_steps): config.decay for share in config.decay_at}
   rate = optax.piecewise_constant_schedule(config.learning_rate, falls)
   own = optax.adam(rate)

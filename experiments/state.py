@@ -43,6 +43,12 @@ class State:
   runs: Run
 
 
+def weights_of(state: State, run: int) -> tuple[PyTree, PyTree]:
+  """Parameters of one run, and what else its model holds."""
+  own = jax.tree.map(lambda leaf: leaf[run], state.runs)
+  return own.params, own.model_state
+
+
 def stack(losses: Sequence[reg.Loss]) -> reg.Loss:
   """Losses of the same form, one a run, as one with a leading axis on its leaves."""
   return jax.tree.map(lambda *leaves: jnp.stack(leaves), *losses)

@@ -20,7 +20,7 @@ import optax
 import regularizers as reg
 from experiments import arms, records, runner, runs, signals
 from experiments.arms import Setting, Variant
-from experiments.config import VALUE_NAMES, Config
+from experiments.config import VALUE_NAMES, Config, steps
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.evaluate import Row, evaluate, predict
@@ -108,11 +108,7 @@ class Stage:
 
   @property
   def num_steps(self) -> int:
-    per_epoch = self.steps_per_epoch
-    if self.config.num_steps is not None:
-      return self.config.num_steps
-    assert self.config.num_epochs is not None  # one of the two is given, or filled in
-    return self.config.num_epochs * per_epoch
+    return steps(self.config, self.steps_per_epoch)
 
   @property
   def steps_per_epoch(self) -> int:

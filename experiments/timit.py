@@ -51,7 +51,7 @@ class Config(speech_config.Config):
   )
   size: str = flag(
     None,
-    'sets the flags below',
+    'sets what of the network is not given',
     config.one_of(*dict.fromkeys(s for own in TIMIT_SIZES.values() for s in own)),
   )
   left_out: str = flag(None, 'speaker of fsdd who is in no split but that of testing')

@@ -55,14 +55,9 @@ def translation(
     return outputs, state_of(model)
 
   def batches(split: str, seed: int, start_step: int = 0) -> Iterator[Batch]:
-    plan = datasets[seed].plans[split]
-    if split != 'train':
-      yield from map(datasets[seed].batch(split), plan.evaluation())
-      return
-    made = datasets[seed].batch(split)
-    while True:
-      yield made(plan.batch(seed, start_step))
-      start_step += 1
+    plan, made = datasets[seed].plans[split], datasets[seed].batch(split)
+    train = split == 'train'
+    return map(made, plan.training(seed, start_step) if train else plan.evaluation())
 
   return Task(init, apply, batches, fused_objective if fused else objective)
 

@@ -9,14 +9,12 @@ import numpy as np
 
 from experiments.datasets.buckets import padded
 from experiments.datasets.translations import Translations
-from experiments.datasets.units import END, UNKNOWN, Units
-from experiments.decoding import Decoding, attention, best, decoder
-from experiments.task import Model, PyTree
+from experiments.datasets.units import END, START, UNKNOWN, Units
+from experiments.decoding import Decoding, Weights, attention, best, decoder, limit
+from experiments.task import Model
 
-ROOM = 10  # symbols beyond the longest target that the lengths of training suggest
 ROWS, BLOCK = 16, 256  # lines that are translated side by side, and that are sorted
 WIDTHS = 8  # a program for every so many lengths
-Weights = tuple[PyTree, PyTree]  # parameters, and what else the model holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +43,8 @@ class Translator:
 
   def texts(self, weights: Weights, ids: np.ndarray) -> list[str]:
     """Of sources ``[batch, source]``, padded."""
-    length = int(np.ceil(self.stretch * ids.shape[1])) + ROOM
-    found = self._decode(*weights, ids, min(length, 2 * self.longest))
+    length = limit(ids.shape[1], self.stretch, self.longest)
+    found = self._decode(*weights, ids, length)
     return [self.target.decode(own) for own in best(found)]
 
   def split(self, weights: Weights, corpus: Translations, split: str) -> list[str]:
@@ -85,8 +83,10 @@ class Translator:
     """Where it looks while it writes a target, with what stands there."""
     ours = np.array(self.source.encode(source), np.int32)
     theirs = np.array([*self.target.encode(target), END], np.int32)
+    inputs = np.insert(theirs[:-1], 0, START)
+    looks = attention(self.module)(*weights, ours[None], inputs[None])
     return {
-      'weights': attention(self.module, *weights, ours, theirs),
+      'weights': np.asarray(looks[0]),
       'source': np.array(self.source.show(ours)),
       'target': np.array(self.target.show(theirs)),
     }

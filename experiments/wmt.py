@@ -29,15 +29,15 @@ from experiments import (
   arms,
   config,
   runner,
+  sequences_config,
   study,
   wmt_data,
   wmt_decode,
   wmt_results,
   wmt_samples,
 )
-from experiments.config import by_flag, fill, flag
+from experiments.config import by_flag, fill, flag, steps
 from experiments.datasets.translations import Translations
-from experiments.decoding import Decoding
 from experiments.errors import InputError, needs
 from experiments.evaluate import Row
 from experiments.measures import BLEU, EXACT_MATCH
@@ -60,7 +60,7 @@ def _path(what: str) -> Any:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(config.Config):
+class Config(sequences_config.Config):
   """The common flags, and what is particular to translation."""
 
   dataset: str = flag(
@@ -72,7 +72,6 @@ class Config(config.Config):
   arms: tuple[str, ...] = flag(
     ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
   )
-  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
   train_source: tuple[str, ...] = _path('training sources; several are joined')
   train_target: tuple[str, ...] = _path('training targets, as many')
   validation_source: tuple[str, ...] = _path('validation sources; several are joined')
@@ -98,42 +97,10 @@ class Config(config.Config):
   batch_tokens: int = flag(
     None, 'symbols of the longer side of a batch, with the padding', config.count
   )
-  num_shapes: int = flag(None, 'most shapes of a batch', config.count)
-  size: str = flag(None, 'sets the flags below', config.one_of(*SIZES))
-  embedding: int = flag(None, 'size of the vector of a symbol', config.count)
+  size: str = flag(None, 'sets what of the network is not given', config.one_of(*SIZES))
   hidden: int = flag(None, 'units of a layer', config.count)
   encoder_layers: int = flag(None, 'layers, the first bidirectional', config.count)
   decoder_layers: int = flag(None, 'layers, the first with attention', config.count)
-  attention: int = flag(None, 'units of the attention', config.count)
-  dropout: float = flag(
-    None, 'share of units dropped in arms with dropout', config.share
-  )
-  init_scale: float = flag(
-    None,
-    'initial weights are uniform in +-this; 0: by the size of a layer',
-    config.non_negative,
-  )
-  clip: float = flag(None, 'bound on the norm of the gradient', config.positive)
-  beam: int = flag(
-    None,
-    'hypotheses of the search; 1: the most probable symbol each time',
-    config.count,
-  )
-  length_penalty: float = flag(
-    None,
-    'of the search: 0: long ones are as improbable as they are',
-    config.non_negative,
-  )
-  coverage_penalty: float = flag(
-    None, 'of the search, for sources that nothing looked at', config.non_negative
-  )
-  # At the sizes of `numbers` three runs side by side take 1.2 times as long.
-  vmap: bool = flag(False, 'train the runs of an arm side by side')
-  loss: str = flag(
-    'dense',
-    'dense, or fused: logits are not kept in memory',
-    config.one_of('dense', 'fused'),
-  )
 
 
 def filled(config: Config) -> Config:
@@ -266,10 +233,7 @@ def optimizer(
   config: Config, datasets: Mapping[int, Translations]
 ) -> optax.GradientTransformation:
   """Adam, its gradient bounded; the rate falls to zero as half a cosine."""
-  num_steps = config.num_steps
-  if num_steps is None:
-    assert config.num_epochs is not None  # one of the two is given, or filled in
-    num_steps = config.num_epochs * steps_per_epoch(config, datasets[0])
+  num_steps = steps(config, steps_per_epoch(config, datasets[0]))
   rate = optax.cosine_decay_schedule(config.learning_rate, num_steps)
   return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(rate))
 
@@ -281,10 +245,9 @@ def steps_per_epoch(config: Config, dataset: Translations) -> int:
 
 def translator(config: Config, dataset: Translations) -> Translator:
   """The networks of a configuration, with its search."""
-  options = Decoding(config.beam, config.length_penalty, config.coverage_penalty)
   lengths = dataset.stretch, dataset.longest
   units = dataset.source, dataset.target
-  return Translator(module(config, dataset), *units, *lengths, options)
+  return Translator(module(config, dataset), *units, *lengths, config.search())
 
 
 def final(

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments import records, runner, saved_translator
@@ -14,8 +13,8 @@ from experiments.evaluate import Row, evaluate
 from experiments.measures import BLEU
 from experiments.runs import collect
 from experiments.scores import translation as scores
-from experiments.state import State, stack
-from experiments.translator import Translator, Weights
+from experiments.state import State, stack, weights_of
+from experiments.translator import Translator
 
 SCORES = {
   'exact': scores.exact_match,
@@ -44,7 +43,7 @@ def final(
     means = evaluate(job.task, loss, state, own)
     rows = rows or means  # those of ``split``, which comes first
     for index, (row, mean) in enumerate(zip(rows, means, strict=True)):
-      texts = translator.split(_weights(state, index), corpus, own)
+      texts = translator.split(weights_of(state, index), corpus, own)
       found = _scored(texts, corpus.pairs[own].targets)
       if own != split:
         found = {
@@ -62,7 +61,7 @@ def final(
 def keep(translator: Translator, config: Any, job: runner.Job, state: State) -> None:
   """The first run, for ``--decode``."""
   config = dataclasses.asdict(config)
-  saved_translator.keep(job.directory, config, translator, _weights(state, 0))
+  saved_translator.keep(job.directory, config, translator, weights_of(state, 0))
 
 
 def _splits(corpus: Translations, job: runner.Job, split: str) -> list[str]:
@@ -71,11 +70,6 @@ def _splits(corpus: Translations, job: runner.Job, split: str) -> list[str]:
   others = [name for name in corpus.pairs if name not in ('train', 'validation', split)]
   validated = job.about.get('measure') == BLEU.name
   return [split, *others, *['validation'] * validated]
-
-
-def _weights(state: State, run: int) -> Weights:
-  own = jax.tree.map(lambda leaf: leaf[run], state.runs)
-  return own.params, own.model_state
 
 
 def _picture(
@@ -87,7 +81,7 @@ def _picture(
 ) -> None:
   """Where the first run looks while it writes what it makes of the first source."""
   source = corpus.pairs['test'].sources[0]
-  looks = translator.looks(_weights(state, 0), source, translation)
+  looks = translator.looks(weights_of(state, 0), source, translation)
   records.write_arrays(job.directory / 'attention.npz', **looks)
 
 

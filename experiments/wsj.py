@@ -40,7 +40,9 @@ class Config(speech_config.Config):
     'synthetic (embedded) or wsj (--manual_dir); default: wsj with --manual_dir',
     config.one_of(*WSJ_DATASETS),
   )
-  size: str = flag(None, 'sets the flags below', config.one_of(*WSJ_SIZES['las']))
+  size: str = flag(
+    None, 'sets what of the network is not given', config.one_of(*WSJ_SIZES['las'])
+  )
   train_set: str = flag('si284', 'training set of WSJ', config.one_of('si84', 'si284'))
 
 

@@ -7,6 +7,7 @@ can go side by side.
 """
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -106,6 +107,10 @@ class Plan:
     """The batch of training step ``step``, from 0 on."""
     epoch, slot = self._slot(step)
     return self._cut(self._arranged(seed, epoch), *slot)
+
+  def training(self, seed: int, step: int) -> Iterator[Batch]:
+    """The batches from training step ``step`` on, without end."""
+    return (self.batch(seed, at) for at in itertools.count(step))
 
   def evaluation(self) -> Iterator[Batch]:
     """Every example once, the shorter ones first."""

@@ -6,11 +6,11 @@ occur.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from experiments.datasets.espeak import Mark, Spoken
+from experiments.datasets.utterances import Interval
 from experiments.errors import InputError
 
 SILENCE, PAUSE = 'h#', 'pau'
@@ -59,14 +59,6 @@ _PHONES = {
 _WITHOUT_R = {'A@': 'aa', 'O@': 'ao', 'o@': 'ao', 'e@': 'eh ax', 'U@': 'uh ax'}
 _WITHOUT_R |= {'i@3': 'ih ax', '3': 'ax'}
 NON_RHOTIC = frozenset({'en-gb-x-rp'})
-
-
-class Interval(NamedTuple):
-  """A phone or a word, from sample ``start`` to before ``end``."""
-
-  start: int
-  end: int
-  label: str
 
 
 def phones(spoken: Spoken, accent: str) -> list[Interval]:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.datasets import espeak, espeak_phones, sentences, voices
-from experiments.datasets.espeak_phones import SILENCE, Interval
+from experiments.datasets.espeak_phones import SILENCE
+from experiments.datasets.utterances import Interval
 from experiments.datasets.voices import Voice
 
 _FORMAT = 1  # changes with what is written for the same utterances

@@ -10,9 +10,9 @@ import numpy as np
 
 from experiments.datasets import fbank
 from experiments.datasets.buckets import Batch, Plan, padded, plans
-from experiments.datasets.espeak_phones import Interval
 from experiments.datasets.speech_features import Features
 from experiments.datasets.units import END, START, Units
+from experiments.datasets.utterances import Interval
 from experiments.errors import InputError
 
 Arrays = dict[str, np.ndarray]

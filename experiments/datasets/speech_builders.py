@@ -17,8 +17,7 @@ import tensorflow_datasets as tfds
 
 from experiments.datasets import catalogue, timit, wsj
 from experiments.datasets.catalogue import text
-from experiments.datasets.espeak_phones import Interval
-from experiments.datasets.utterances import Corpus, Utterance
+from experiments.datasets.utterances import Corpus, Interval, Utterance
 from experiments.errors import InputError
 
 STRICT, LENIENT = 'strict', 'skip_bad'

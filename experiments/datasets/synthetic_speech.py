@@ -13,9 +13,9 @@ import numpy as np
 from experiments.datasets import recordings, sphere
 from experiments.datasets.directories import made
 from experiments.datasets.espeak import RATE
-from experiments.datasets.espeak_phones import Interval
 from experiments.datasets.recordings import Part, Recording, Script, Settings
 from experiments.datasets.timit import LISTS
+from experiments.datasets.utterances import Interval
 from experiments.datasets.voices import ACCENTS
 
 _README = """\

@@ -17,9 +17,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.datasets import files, trees
-from experiments.datasets.espeak_phones import Interval
 from experiments.datasets.phones import PHONES
-from experiments.datasets.utterances import Corpus, Utterance, synthetic
+from experiments.datasets.utterances import Corpus, Interval, Utterance, synthetic
 from experiments.errors import InputError
 
 NAME = 'timit'

@@ -8,12 +8,20 @@ change how it is read; what lets it have other speakers, or fewer, its reader sa
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.datasets import files, sphere
-from experiments.datasets.espeak_phones import Interval
 from experiments.errors import InputError
+
+
+class Interval(NamedTuple):
+  """A phone or a word, from sample ``start`` to before ``end``."""
+
+  start: int
+  end: int
+  label: str
 
 
 @dataclasses.dataclass(frozen=True)

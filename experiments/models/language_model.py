@@ -5,8 +5,8 @@ from typing import Any
 import jax
 from flax import nnx
 
+from experiments.models import softmax
 from regularizers import nn
-from regularizers.nn.initial import symmetric
 
 Carry = Any  # a pytree of [rows, ...]
 
@@ -52,11 +52,8 @@ class LanguageModel(nnx.Module):
         embedding, by the size of a layer elsewhere (Glorot and Bengio, 2010).
       rngs: key ``params``.
     """
-    if init_scale:
-      table = kernel = bias = symmetric(init_scale)
-    else:
-      table, kernel = nnx.initializers.normal(1.0), nnx.initializers.glorot_uniform()
-      bias = nnx.initializers.zeros
+    table, kernel = softmax.initializers(init_scale)
+    bias = kernel if init_scale else nnx.initializers.zeros
     self.embedding = nnx.Embed(num_tokens, embedding, embedding_init=table, rngs=rngs)
     self.lstm = nn.LSTM(
       embedding,
@@ -103,6 +100,4 @@ class LanguageModel(nnx.Module):
 
   def affine(self) -> tuple[jax.Array, jax.Array]:
     """Kernel and bias of the softmax layer, for losses of hidden states."""
-    kernel, bias = self.output.kernel, self.output.bias
-    assert bias is not None  # as the layer was made
-    return kernel[...], bias[...]
+    return softmax.affine(self.output)

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from experiments.models import softmax
 from experiments.models.attention import AttentionLSTM, Location, Memory
 from regularizers import nn
 from regularizers.nn.cells import State
-from regularizers.nn.initial import symmetric
 
 MERGES = 'concat', 'skip'
 
@@ -139,8 +139,7 @@ class LAS(nnx.Module):
         size of a layer elsewhere (Glorot and Bengio, 2010).
       rngs: key ``params``.
     """
-    table = symmetric(init_scale) if init_scale else nnx.initializers.normal(1.0)
-    kernel = symmetric(init_scale) if init_scale else nnx.initializers.glorot_uniform()
+    table, kernel = softmax.initializers(init_scale)
     values = 2 * sizes.hidden
     self.listener = Listener(sizes, dropout=dropout, init_scale=init_scale, rngs=rngs)
     self.target = nnx.Embed(
@@ -216,12 +215,8 @@ class LAS(nnx.Module):
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """``[..., target]``."""
-    # Of two axes alone: else the kernel's gradient transposes all logits first.
-    rows = self.output(hidden.reshape(-1, hidden.shape[-1]))
-    return rows.reshape(*hidden.shape[:-1], -1)
+    return softmax.logits(self.output, hidden)
 
   def affine(self) -> tuple[jax.Array, jax.Array]:
     """Kernel and bias of the softmax layer, for losses of hidden states."""
-    kernel, bias = self.output.kernel, self.output.bias
-    assert bias is not None  # as the layer was made
-    return kernel[...], bias[...]
+    return softmax.affine(self.output)

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from experiments.models import softmax
 from experiments.models.attention import AttentionLSTM, Memory
 from regularizers import nn
-from regularizers.nn.initial import symmetric
 
 RESIDUAL_FROM = 2  # the third layer
 
@@ -81,8 +81,7 @@ class Seq2Seq(nnx.Module):
         size of a layer elsewhere (Glorot and Bengio, 2010).
       rngs: key ``params``.
     """
-    table = symmetric(init_scale) if init_scale else nnx.initializers.normal(1.0)
-    kernel = symmetric(init_scale) if init_scale else nnx.initializers.glorot_uniform()
+    table, kernel = softmax.initializers(init_scale)
     layer: dict[str, Any] = {'init_scale': init_scale or None, 'rngs': rngs}
     hidden, embedding = sizes.hidden, sizes.embedding
     self.source = nnx.Embed(sizes.source, embedding, embedding_init=table, rngs=rngs)
@@ -176,15 +175,11 @@ class Seq2Seq(nnx.Module):
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """``[..., target]``."""
-    # Of two axes alone: else the kernel's gradient transposes all logits first.
-    rows = self.output(hidden.reshape(-1, hidden.shape[-1]))
-    return rows.reshape(*hidden.shape[:-1], -1)
+    return softmax.logits(self.output, hidden)
 
   def affine(self) -> tuple[jax.Array, jax.Array]:
     """Kernel and bias of the softmax layer, for losses of hidden states."""
-    kernel, bias = self.output.kernel, self.output.bias
-    assert bias is not None  # as the layer was made
-    return kernel[...], bias[...]
+    return softmax.affine(self.output)
 
 
 def _above(index: int, below: jax.Array, outputs: jax.Array) -> jax.Array:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from experiments.datasets.espeak_phones import Interval
 from experiments.datasets.speech import Speech, Split
 from experiments.datasets.speech_features import Features
 from experiments.datasets.speech_units import Symbols
 from experiments.datasets.units import Characters, Units
+from experiments.datasets.utterances import Interval
 
 RATE = 16_000
 _SHIFT = 160  # samples from frame to frame

@@ -7,10 +7,10 @@ import pytest
 from sounds import Noise
 
 from experiments.datasets import speech_features
-from experiments.datasets.espeak_phones import Interval
 from experiments.datasets.speech import Speech, Split
 from experiments.datasets.speech_units import Letters, Symbols
 from experiments.datasets.units import END, PADDING, START
+from experiments.datasets.utterances import Interval
 from experiments.errors import InputError
 
 pytest.importorskip('kaldi_native_fbank', reason='the extra `speech` is not installed')
