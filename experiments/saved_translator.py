@@ -1,6 +1,6 @@
 """A trained translator in files of its own, which need neither data nor checkpoints.
 
-ARM/model/config.json          with what it was trained
+ARM/model/config.json          with what it was trained, and which run it is
 ARM/model/weights.safetensors  of the first run
 ARM/model/source.units         words, letters, or the model of word pieces
 ARM/model/target.units
@@ -31,27 +31,36 @@ Module = Callable[[Mapping[str, Any], int, int], Model]
 class Saved(NamedTuple):
   """What ``keep`` kept."""
 
-  config: Mapping[str, Any]
   translator: Translator
   weights: Weights
 
 
 def keep(
   directory: pathlib.Path,
-  config: Mapping[str, Any],
+  flags: Mapping[str, Any],
+  run: Mapping[str, Any],
   translator: Translator,
   weights: Weights,
 ) -> None:
-  """Writes the files; ``config`` holds all fields, as they were filled in."""
+  """Writes the files.
+
+  Args:
+    directory: of the arm.
+    flags: all of them, as they were filled in.
+    run: its seed, and its point of a grid.
+    translator: of the networks.
+    weights: of this one.
+  """
   place = directory / 'model'
   with records.writing(place):
     place.mkdir(exist_ok=True)
-  more = {'stretch': translator.stretch, 'longest': translator.longest}
+  lengths = {'stretch': translator.stretch, 'longest': translator.longest}
   for side, units in (('source', translator.source), ('target', translator.target)):
     records.write_whole(place / f'{side}.units', units.content)
   records.write_whole(place / 'weights.safetensors', save(_leaves(weights)))
   # The last one: where it is, the others are.
-  records.write_json(place / 'config.json', {**config, **more})
+  content = {'flags': dict(flags), 'run': dict(run), 'lengths': lengths}
+  records.write_json(place / 'config.json', content)
 
 
 def found(workdir: pathlib.Path) -> list[str]:
@@ -60,7 +69,7 @@ def found(workdir: pathlib.Path) -> list[str]:
 
 
 def configuration(directory: pathlib.Path) -> dict[str, Any]:
-  """With what the translator in ``directory`` was trained.
+  """What ``keep`` wrote of the translator in ``directory``.
 
   Raises:
     InputError: there is none.
@@ -69,8 +78,8 @@ def configuration(directory: pathlib.Path) -> dict[str, Any]:
   if not path.exists():
     raise InputError(f'{directory}: nothing is trained there; leave out --decode')
   try:
-    config = json.loads(files.decode(files.read(path), path))
-    return {name: config[name] for name in ('stretch', 'longest')} | config
+    content = json.loads(files.decode(files.read(path), path))
+    return {name: dict(content[name]) for name in ('flags', 'run', 'lengths')}
   except (ValueError, TypeError, KeyError) as error:
     raise InputError(f'{path}: not the configuration of a translator') from error
 
@@ -81,18 +90,18 @@ def read(directory: pathlib.Path, module: Module, options: Decoding) -> Saved:
   Raises:
     InputError: it is not there, or damaged.
   """
-  config = configuration(directory)
-  source, target = (_units(directory, side, config) for side in ('source', 'target'))
-  made = module(config, source.size, target.size)
-  lengths = float(config['stretch']), int(config['longest'])
+  content = configuration(directory)
+  flags, lengths = content['flags'], content['lengths']
+  source, target = (_units(directory, side, flags) for side in ('source', 'target'))
+  made = module(flags, source.size, target.size)
   weights = _filled(directory / 'model' / 'weights.safetensors', made)
-  return Saved(config, Translator(made, source, target, *lengths, options), weights)
+  return Saved(Translator(made, source, target, **lengths, options=options), weights)
 
 
-def _units(directory: pathlib.Path, side: str, config: Mapping[str, Any]) -> Units:
+def _units(directory: pathlib.Path, side: str, flags: Mapping[str, Any]) -> Units:
   path = directory / 'model' / f'{side}.units'
   try:
-    return restored(config[f'{side}_units'], files.read(path))
+    return restored(flags[f'{side}_units'], files.read(path))
   except (ValueError, TypeError, KeyError) as error:
     raise InputError(f'{path}: not units ({error})') from error
 

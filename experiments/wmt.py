@@ -12,8 +12,9 @@ training:
   unigram_smoothing    86.7 ± 3.2 %   +0.6 [-3.8, +5.0]
 
 ``--train_source``, ``--train_target`` and so on take files of sentences, ``--data_dir``
-WMT'14 as tensorflow-datasets prepared it, and ``--decode FILE`` translates the lines of
-a file by the first of ``--arms`` of a run that is done.
+WMT'14 as tensorflow-datasets prepared it (its ``validation`` is newstest2013; splits
+``newstest2012`` and ``newstest2013``, if prepared, are the paper's), and ``--decode
+FILE`` translates the lines of a file by the first of ``--arms`` of a run that is done.
 """
 
 import dataclasses

@@ -29,6 +29,7 @@ def load(config: Any) -> Translations:
   about: dict[str, Any] = {
     'pairs': {split: len(pairs) for split, pairs in corpus.splits.items()},
     'dropped': {split: dict(own) for split, own in corpus.dropped.items()},
+    'parts': {split: list(own) for split, own in corpus.parts.items()},
     'source_units': source.size,
     'target_units': target.size,
     'files': {name: paths for name in FILES if (paths := getattr(config, name))},
@@ -58,9 +59,11 @@ def _summary(about: Mapping[str, Any]) -> str:
     if source or target
   ]
   padding = about['padding']['train']
+  made_of = ' and '.join(about['parts'].get('validation', ()))
+  validation = f"; validation is the catalogue's {made_of}" if made_of else ''
   return (
-    f'pairs: {", ".join(counts.values())}; {padding:.1%} of the symbols of training '
-    f'batches are padding; unknown units of source and target: '
+    f'pairs: {", ".join(counts.values())}{validation}; {padding:.1%} of the symbols of '
+    'training batches are padding; unknown units of source and target: '
     f'{", ".join(unknown) or "none"}.'
   )
 

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from experiments import saved_translator
@@ -14,33 +14,37 @@ from experiments.runs import BASELINE
 from experiments.saved_translator import Module
 
 SEARCH = tuple(field.name for field in dataclasses.fields(Decoding))
-# These say what is done now; all others, what was trained.
-_FREE = {'workdir', 'arms', 'decode', 'data_dir', *SEARCH}
+# What decides the form of a network; how it was trained changes nothing here.
+NETWORK = (
+  *('dataset', 'source_units', 'target_units', 'vocabulary', 'size', 'embedding'),
+  *('hidden', 'encoder_layers', 'decoder_layers', 'attention'),
+)
 
 
 def translated(config: Any, module: Module) -> Iterator[str]:
   """The lines of ``config.decode``, by one of the arms in ``config.workdir``.
 
-  All that decides what the network is comes from where it was trained; what else is
-  given has to agree with that. Nothing is written.
+  All that decides what the network is comes from where it was trained; what is given
+  of that has to agree, and flags of training say nothing here. Nothing is written.
 
   Args:
     config: of experiments.wmt; only its ``workdir`` has to be filled in.
     module: makes the network.
 
   Raises:
-    InputError: the file cannot be read, there is no such network, or it was trained in
-      another way than ``config`` says.
+    InputError: the file cannot be read, there is no such network, or it is another one
+      than ``config`` says.
   """
   path = pathlib.Path(config.decode)
   lines = files.lines(files.decode(files.read(path), path))
   directory = _directory(config)
-  trained = saved_translator.configuration(directory)
+  content = saved_translator.configuration(directory)
+  trained = content['flags']
   _check(config, trained, directory)
   given = {name: getattr(config, name) for name in SEARCH}
   options = {name: trained[name] if v is None else v for name, v in given.items()}
-  _, translator, weights = saved_translator.read(directory, module, Decoding(**options))
-  _say(f'{directory}, seed 0; {", ".join(f"{n} {v}" for n, v in options.items())}')
+  translator, weights = saved_translator.read(directory, module, Decoding(**options))
+  _say(f'{directory}, {_named(content["run"])}; {_named(options)}')
   if unknown := translator.unknown(lines):
     _say(f'{path}: {unknown} {trained["source_units"]} that training did not have')
   yield from translator.lines(weights, lines)
@@ -60,21 +64,14 @@ def _directory(config: Any) -> pathlib.Path:
 
 
 def _check(config: Any, trained: Mapping[str, Any], directory: pathlib.Path) -> None:
-  for name, default in _defaults(config).items():
+  for name in NETWORK:
     given, there = getattr(config, name), trained.get(name)
-    there = tuple(there) if isinstance(there, list) else there
-    if name not in _FREE and given not in (default, there):
-      raise InputError(
-        f'--{name}: {_shown(given)}, but {directory} was trained with {_shown(there)}'
-      )
+    if given not in (_defaults(config)[name], there):
+      raise InputError(f'--{name}: {given}, but {directory} was trained with {there}')
 
 
-def _shown(value: Any) -> str:
-  return (
-    ','.join(map(str, value))
-    if isinstance(value, Sequence) and not isinstance(value, str)
-    else str(value)
-  )
+def _named(values: Mapping[str, Any]) -> str:
+  return ', '.join(f'{name} {value}' for name, value in values.items())
 
 
 def _defaults(config: Any) -> dict[str, Any]:

@@ -60,8 +60,8 @@ def final(
 
 def keep(translator: Translator, config: Any, job: runner.Job, state: State) -> None:
   """The first run, for ``--decode``."""
-  config = dataclasses.asdict(config)
-  saved_translator.keep(job.directory, config, translator, weights_of(state, 0))
+  flags, run = dataclasses.asdict(config), {'seed': job.seeds[0], **job.points[0]}
+  saved_translator.keep(job.directory, flags, run, translator, weights_of(state, 0))
 
 
 def _splits(corpus: Translations, job: runner.Job, split: str) -> list[str]:

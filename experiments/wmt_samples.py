@@ -4,6 +4,7 @@ Read from ``translations.jsonl`` of the arms of a directory, whatever commands t
 them; an arm without that file, or of other test sentences, is named and left out.
 """
 
+import itertools
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import records
-from experiments.arms import parts
-from experiments.runs import BASELINE, DROPOUT, Run, Series, collect
+from experiments.runs import Run, Series, collect
 from experiments.scores import translation as scores
 from experiments.scores.translation import Score
 from experiments.wmt_results import SCORES
@@ -33,6 +33,10 @@ class Said(NamedTuple):
   series: Series
   lines: Mapping[tuple[str, int], Sequence[Line]]
 
+  def seeds(self, split: str) -> set[int]:
+    """Those that have translated a split."""
+    return {seed for name, seed in self.lines if name == split}
+
   def sentences(self, split: str) -> list[tuple[str, str]]:
     """Sources and references."""
     own = next((own for (name, _), own in self.lines.items() if name == split), [])
@@ -47,16 +51,16 @@ def write(workdir: pathlib.Path) -> str:
   first = found[0].sentences('test') if found else []
   kept = [said for said in found if said.sentences('test') == first]
   kept = [said for said in kept if said.series.run.measure == runs[0].measure]
-  text = '\n\n'.join(
-    part
-    for part in (
-      _samples(kept),
-      _bootstrap(kept, runs[0].measure),
-      _others(kept, runs[0].measure),
-      _missing(runs, kept),
-    )
-    if part
-  )
+  measure = runs[0].measure if runs else ''
+  splits = dict.fromkeys(split for said in kept for split, _ in said.lines)
+  others = [split for split in splits if split != 'test']
+  parts = [
+    _samples(kept),
+    *(_bootstrap(kept, measure, split) for split in splits if split != 'validation'),
+    *(_others(kept, split) for split in others),
+    _missing(runs, kept),
+  ]
+  text = '\n\n'.join(part for part in parts if part)
   records.write_whole(workdir / 'samples.md', f'{text}\n'.encode())
   return text
 
@@ -95,48 +99,27 @@ def _samples(found: Sequence[Said]) -> str:
   return '\n\n'.join(blocks)
 
 
-def _bootstrap(found: Sequence[Said], measure: str) -> str:
-  """Differences of arms, over draws of test sentences with what all seeds make of them.
-
-  An arm is compared with the baseline, and one with dropout also with dropout alone.
-  """
+def _bootstrap(found: Sequence[Said], measure: str, split: str) -> str:
+  """Differences of arms, over draws of sentences with what all seeds make of them."""
   rows = []
-  for said in found:
-    for other in found:
-      if _compared(said.series.run.arm, other.series.run.arm):
-        own, theirs = (
-          _score(one, measure, _seeds(said, other)) for one in (said, other)
-        )
-        if own is None or theirs is None:
-          continue
-        change = scores.paired_bootstrap(own, theirs)
-        rows.append(
-          f'- {said.series.label} against {other.series.label}: '
-          f'{change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]'
-        )
-  title = f'Difference in {measure}, bootstrap over the test sentences (95 %):'
+  for other, said in itertools.combinations(found, 2):
+    seeds = sorted(said.seeds(split) & other.seeds(split))
+    if seeds:
+      own, theirs = (_score(one, measure, split, seeds) for one in (said, other))
+      change = scores.paired_bootstrap(own, theirs)
+      rows.append(
+        f'- {said.series.label} against {other.series.label}: '
+        f'{change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}]'
+      )
+  title = f'Difference in {measure} on {split}, bootstrap over the sentences (95 %):'
   return '\n'.join([title, '', *rows]) if rows else ''
 
 
-def _compared(arm: str, other: str) -> bool:
-  if arm == other:
-    return False
-  return other == BASELINE or (other == DROPOUT and DROPOUT in parts(arm))
-
-
-def _seeds(one: Said, other: Said) -> list[int]:
-  """Those that both have."""
-  ours, theirs = ({seed for _, seed in said.lines} for said in (one, other))
-  return sorted(ours & theirs)
-
-
-def _score(said: Said, measure: str, seeds: Sequence[int]) -> Score | None:
+def _score(said: Said, measure: str, split: str, seeds: Sequence[int]) -> Score:
   """With the counts of a sentence summed over the seeds: a draw takes all of them."""
-  if not seeds:
-    return None
   by_seed = []
   for seed in seeds:
-    lines = said.lines['test', seed]
+    lines = said.lines[split, seed]
     texts = [line['translation'] for line in lines], [line['target'] for line in lines]
     by_seed.append(SCORES[measure](*texts))
   counts = np.sum([score.counts for score in by_seed], axis=0)
@@ -144,19 +127,21 @@ def _score(said: Said, measure: str, seeds: Sequence[int]) -> Score | None:
   return Score(float(formula(counts.sum(0))), signature, counts, formula)
 
 
-def _others(found: Sequence[Said], measure: str) -> str:
-  """Mean and standard error on the other test sets."""
+def _others(found: Sequence[Said], split: str) -> str:
+  """Means and standard errors on a set that the table does not show."""
   rows = []
-  for split in dict.fromkeys(split for said in found for split, _ in said.lines):
-    for said in found if split != 'test' else []:
+  for said in found:
+    parts = []
+    for name in (*SCORES, 'nll'):
       results = said.series.results.values()
-      values = [row[name] for row in results if (name := f'{split}_{measure}') in row]
+      values = [row[key] for row in results if (key := f'{split}_{name}') in row]
       if values:
         error = statistics.stdev(values) / len(values) ** 0.5 if values[1:] else None
         spread = '' if error is None else f' ± {error:.2f}'
-        mean = statistics.fmean(values)
-        rows.append(f'- {split}, {said.series.label}: {mean:.2f}{spread}')
-  title = f'{measure} on other sets, mean over the seeds ± standard error:'
+        parts.append(f'{name} {statistics.fmean(values):.2f}{spread}')
+    if parts:
+      rows.append(f'- {said.series.label}: {", ".join(parts)}')
+  title = f'On {split}, mean over the seeds ± standard error:'
   return '\n'.join([title, '', *rows]) if rows else ''
 
 

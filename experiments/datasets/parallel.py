@@ -46,11 +46,13 @@ class Corpus:
     name: what the user asked for.
     splits: ``'train'``, ``'validation'``, ``'test'`` and other test sets.
     dropped: by split, how many pairs were left out and why.
+    parts: by split, the catalogue's names of what it is made of, if it is from there.
   """
 
   name: str
   splits: Mapping[str, Pairs]
   dropped: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+  parts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def fingerprint(self) -> str:
@@ -196,7 +198,7 @@ def wmt14(data_dir: str | None = None, num_train: int = 0, longest: int = 0) -> 
     splits[split], dropped[split] = _filtered(texts, limit)
     if not splits[split]:
       raise InputError(f'{train.version}, {split}: no pairs')
-  return Corpus('wmt14', splits, dropped)
+  return Corpus('wmt14', splits, dropped, prepared)
 
 
 def _examples(source: catalogue.Source, size: int) -> Iterator[tuple[str, str]]:

@@ -48,7 +48,8 @@ def test_differences_are_drawn_over_sentences_with_all_their_seeds(tmp_path):
     translated(workdir, 'baseline', dict.fromkeys(range(seeds), (0,)))
     translated(workdir, 'label_smoothing', dict.fromkeys(range(seeds), (0, 1, 2)))
   one, two = (wmt_samples.write(tmp_path / name) for name in ('1', '2'))
-  (ours,) = (line for line in one.splitlines() if ' against ' in line)
+  assert one.count(' against ') == 2  # on two sets
+  ours = next(line for line in one.splitlines() if ' against ' in line)
   assert ours in two
   draws = np.random.RandomState(0).binomial(4, 0.5, 100_000) / 4
   low, high = 100 * np.quantile(draws, [0.025, 0.975])
@@ -76,6 +77,15 @@ def test_a_grid_is_as_many_arms(tmp_path):
   assert '  - confidence_penalty (weight 0.1): drei?\n' in text
 
 
+def test_all_arms_and_all_test_sets_are_compared(tmp_path):
+  translated(tmp_path, 'label_smoothing', {0: (0,)})
+  translated(tmp_path, 'confidence_penalty', {0: (0, 1)})
+  text = wmt_samples.write(tmp_path)
+  for split in ('test', 'longer'):
+    title = f'Difference in exact on {split}, bootstrap over the sentences (95 %):'
+    assert f'{title}\n\n- confidence_penalty against label_smoothing: ' in text
+
+
 def test_what_does_not_fit_is_named(tmp_path):
   translated(tmp_path, 'baseline', {0: (0,), 1: (0,)})
   translated(tmp_path, 'label_smoothing', {1: (0, 1), 2: (1,)})  # one seed in common
@@ -86,7 +96,8 @@ def test_what_does_not_fit_is_named(tmp_path):
   assert '- label_smoothing against baseline: +25.00 ' in text
   assert text.endswith('of other sentences: dropout, label_noise.')
   assert 'dropout:' not in text
-  assert '- longer, baseline: 0.50 ± 0.50' in text
+  assert 'On longer, mean over the seeds ± standard error:' in text
+  assert '- baseline: exact 0.50 ± 0.50\n' in text
   assert (tmp_path / 'samples.md').read_text() == f'{text}\n'
 
 
