@@ -154,7 +154,7 @@ def test_the_rate_falls_in_steps():
       **{'weight_decay': 0.5},
     )
   )
-  optimizer = speech_study.optimizer(own, {})
+  optimizer = speech_study.optimizer(own, {0: speaking.corpus(True)})
   params = {'w': np.ones(1, np.float32)}
   state, moved = optimizer.init(params), []
   for _ in range(8):
