@@ -1,0 +1,225 @@
+"""Layers of a decoder-only transformer, as functions of stacked parameters."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from experiments.models.packed_attention import packed_attention
+
+Arrays = Mapping[str, jax.Array]
+KeysAndValues = tuple[jax.Array, jax.Array]
+EPSILON = 1e-5  # of layer norms
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """Of a network.
+
+  Attributes:
+    vocabulary: ids.
+    positions: of the longest example.
+    hidden: units of a layer.
+    layers: how many.
+    heads: of attention; they share the hidden units.
+    ffn: units of a layer's inner one.
+    embedding: size of the vector of an id, projected to ``hidden`` and back if it is
+      another; None: it is the same.
+    norm_before: layer norms are on what goes into a layer's halves and before the
+      softmax layer; otherwise on what comes out of the halves.
+  """
+
+  vocabulary: int
+  positions: int
+  hidden: int
+  layers: int
+  heads: int
+  ffn: int
+  embedding: int | None = None
+  norm_before: bool = True
+
+  def __post_init__(self) -> None:
+    if self.hidden % self.heads:
+      raise ValueError(
+        f'heads: expected a divisor of hidden {self.hidden}, got {self.heads}'
+      )
+
+  @property
+  def word(self) -> int:
+    """Size of the vector of an id."""
+    return self.hidden if self.embedding is None else self.embedding
+
+
+def initial(sizes: Sizes, std: float, rngs: nnx.Rngs) -> dict[str, jax.Array]:
+  """N(0, std²), on what is added to the residual by √(2·layers) less; no biases.
+
+  Kernels are ``[layers, inputs, outputs]``, those of queries, keys and values are one.
+  """
+  layers, hidden, ffn = sizes.layers, sizes.hidden, sizes.ffn
+
+  def kernel(scale: float, *shape: int) -> jax.Array:
+    return std * scale * jax.random.normal(rngs.params(), (layers, *shape))
+
+  added = (2 * layers) ** -0.5
+  norms = {f'{half}_norm_scale': jnp.ones((layers, hidden)) for half in HALVES}
+  biases = {
+    **{f'{half}_norm_bias': (hidden,) for half in HALVES},
+    'qkv_bias': (3, hidden),
+    'out_bias': (hidden,),
+    'up_bias': (ffn,),
+    'down_bias': (hidden,),
+  }
+  return {
+    **norms,
+    **{name: jnp.zeros((layers, *shape)) for name, shape in biases.items()},
+    'qkv_kernel': kernel(1.0, hidden, 3, hidden),
+    'out_kernel': kernel(added, hidden, hidden),
+    'up_kernel': kernel(1.0, hidden, ffn),
+    'down_kernel': kernel(added, ffn, hidden),
+  }
+
+
+HALVES = ('attention', 'mlp')
+
+
+def each(params: Arrays) -> list[dict[str, jax.Array]]:
+  """The parameters of every layer, of stacked ones."""
+  count = len(next(iter(params.values())))
+  # The transpose of a split is one concatenation; that of an index is a sum.
+  parts = {name: jax.lax.split(array, (1,) * count) for name, array in params.items()}
+  return [{name: own[i][0] for name, own in parts.items()} for i in range(count)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+  """How the layers are applied.
+
+  Attributes:
+    sizes: of the network.
+    rate: share dropped of what a half adds, given a key.
+    remat: a layer is computed again in the backward pass, not kept.
+    scan: as one program of a layer, which is compiled once.
+  """
+
+  sizes: Sizes
+  rate: float
+  remat: bool
+  scan: bool
+
+  def __call__(
+    self,
+    params: Arrays,
+    hidden: jax.Array,
+    segments: jax.Array,
+    key: jax.Array | None,
+  ) -> jax.Array:
+    """``[batch, length, hidden]`` of the same.
+
+    Args:
+      params: stacked.
+      hidden: ``[batch, length, hidden]``.
+      segments: ``[batch, length]``: an example sees itself alone.
+      key: of the dropout; None: without.
+    """
+
+    def one(
+      hidden: jax.Array, given: tuple[Arrays, jax.Array | None]
+    ) -> tuple[jax.Array, None]:
+      own, key = given
+      queries, keys, values = self.projected(own, hidden)
+      context = packed_attention(queries, keys, values, segments)
+      return self.finished(own, hidden, context, key), None
+
+    if self.remat:
+      one = jax.checkpoint(one, prevent_cse=not self.scan)
+    split = None if key is None else jax.random.split(key, self.sizes.layers)
+    if self.scan:
+      return jax.lax.scan(one, hidden, (params, split))[0]
+    for index, own in enumerate(each(params)):
+      hidden, _ = one(hidden, (own, None if split is None else split[index]))
+    return hidden
+
+  def filled(
+    self, params: Arrays, hidden: jax.Array, segments: jax.Array
+  ) -> tuple[jax.Array, list[KeysAndValues]]:
+    """The same, and every layer's keys and values ``[batch, length, heads, size]``."""
+    kept = []
+    for own in each(params):
+      queries, keys, values = self.projected(own, hidden)
+      kept.append((keys, values))
+      context = packed_attention(queries, keys, values, segments)
+      hidden = self.finished(own, hidden, context, None)
+    return hidden, kept
+
+  def projected(self, own: Arrays, hidden: jax.Array) -> tuple[jax.Array, ...]:
+    """Queries, scaled, keys and values of a layer, ``[..., heads, size]``."""
+    if self.sizes.norm_before:
+      hidden = normalized(own, 'attention', hidden)
+    heads, size = self.sizes.heads, self.sizes.hidden // self.sizes.heads
+    outputs = affine(own, 'qkv', hidden)
+    shape = (*hidden.shape[:-1], heads, size)
+    queries, keys, values = (outputs[..., i, :].reshape(shape) for i in range(3))
+    return queries * size**-0.5, keys, values
+
+  def finished(
+    self, own: Arrays, hidden: jax.Array, context: jax.Array, key: jax.Array | None
+  ) -> jax.Array:
+    """What a layer puts out, of its input and what its attention read."""
+    keys = (None, None) if key is None else jax.random.split(key)
+    before = self.sizes.norm_before
+    outputs = affine(own, 'out', context.reshape(hidden.shape))
+    hidden = hidden + dropped(outputs, self.rate, keys[0])
+    if not before:
+      hidden = normalized(own, 'attention', hidden)
+    inner = normalized(own, 'mlp', hidden) if before else hidden
+    outputs = affine(own, 'down', jax.nn.relu(affine(own, 'up', inner)))
+    hidden = hidden + dropped(outputs, self.rate, keys[1])
+    return hidden if before else normalized(own, 'mlp', hidden)
+
+
+def affine(own: Arrays, name: str, inputs: jax.Array) -> jax.Array:
+  """``inputs @ kernel + bias`` in the dtype of the inputs."""
+  kernel, bias = (own[f'{name}_{part}'].astype(inputs.dtype) for part in PARTS)
+  outputs = product(inputs, kernel)
+  return outputs + jnp.broadcast_to(bias, outputs.shape)
+
+
+PARTS = ('kernel', 'bias')
+
+
+def product(
+  inputs: jax.Array, kernel: jax.Array, dtype: jnp.dtype | type | None = None
+) -> jax.Array:
+  """``inputs @ kernel`` over the last axis and the first; in ``dtype`` if given."""
+  # Of two axes alone: else the kernel's gradient transposes what comes from above.
+  rows = inputs.reshape(-1, inputs.shape[-1])
+  axes = (((1,), (0,)), ((), ()))
+  outputs = jax.lax.dot_general(rows, kernel, axes, preferred_element_type=dtype)
+  return outputs.reshape(*inputs.shape[:-1], *kernel.shape[1:])
+
+
+def normalized(own: Arrays, half: str, inputs: jax.Array) -> jax.Array:
+  """The layer norm of a half of a layer."""
+  names = f'{half}_norm_scale', f'{half}_norm_bias'
+  return layer_norm(inputs, *(own[name] for name in names))
+
+
+def layer_norm(inputs: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+  """In float32 or wider, whatever the dtype of the inputs."""
+  wide = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
+  centred = wide - wide.mean(-1, keepdims=True)
+  variance = (centred**2).mean(-1, keepdims=True)
+  unit = centred * jax.lax.rsqrt(variance + EPSILON)
+  full = functools.partial(jnp.broadcast_to, shape=unit.shape)
+  return (unit * full(scale) + full(bias)).astype(inputs.dtype)
+
+
+def dropped(inputs: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+  """With a share of it zero and the rest as much larger; all of it without a key."""
+  if key is None or rate == 0:
+    return inputs
+  kept = jax.random.bernoulli(key, 1 - rate, inputs.shape)
+  return jnp.where(kept, inputs / (1 - rate), jnp.zeros_like(inputs))
