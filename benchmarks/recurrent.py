@@ -26,6 +26,7 @@ from flax import nnx
 
 import regularizers as reg
 from benchmarks import timing
+from experiments.models import softmax
 from regularizers import nn
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
@@ -85,8 +86,8 @@ def dense(model: Any, hidden: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def ours(model: Any, hidden: jax.Array, labels: jax.Array) -> jax.Array:
-  """The same by our loss on logits that are built."""
-  return reg.cross_entropy(model.output(hidden), labels).mean()
+  """The same by our loss on logits that are built, as experiments.ptb builds them."""
+  return reg.cross_entropy(softmax.logits(model.output, hidden), labels).mean()
 
 
 def fused(model: Any, hidden: jax.Array, labels: jax.Array) -> jax.Array:

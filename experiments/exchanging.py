@@ -78,7 +78,8 @@ class ThroughDirectory:
       )
       if peer_step >= 0
     ]
-    records.append(self._log, rows)
+    # The disk takes longer than some steps, and nothing is taken up from here.
+    records.append(self._log, rows, durable=False)
 
 
 def with_peers(state: State, peers: Peers) -> State:

@@ -109,14 +109,15 @@ def write_lines(path: pathlib.Path, lines: Sequence[Row]) -> None:
   write_whole(path, _encode(lines))
 
 
-def append(path: pathlib.Path, rows: Sequence[Row]) -> None:
-  """Adds lines, and has them on the disk when it returns."""
+def append(path: pathlib.Path, rows: Sequence[Row], *, durable: bool = True) -> None:
+  """Adds lines; durable: has them on the disk when it returns."""
   if not rows:
     return
   with writing(path), path.open('ab') as file:
     file.write(_encode(rows))
     file.flush()
-    os.fsync(file.fileno())
+    if durable:
+      os.fsync(file.fileno())
 
 
 def _encode(rows: Sequence[Row]) -> bytes:

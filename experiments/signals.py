@@ -8,20 +8,26 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 
+class Received(list[int]):
+  """Signals so far, and whether the first one ends the process where it is."""
+
+  at_once = False
+
+
 @contextlib.contextmanager
-def noted() -> Iterator[list[int]]:
+def noted() -> Iterator[Received]:
   """Collects the first signal; the second ends the process wherever it is.
 
   The first is for the loop to look at, between two steps. Both say a line as soon as
   Python runs: a compilation or a step on its way ends before.
   """
-  received: list[int] = []
+  received = Received()
   if threading.current_thread() is not threading.main_thread():
     yield received  # only the main thread may set handlers
     return
 
   def note(number: int, frame: FrameType | None) -> None:
-    if received:
+    if received or received.at_once:
       _say('stopped at once')
       raise SystemExit(exit_code(number))
     received.append(number)
@@ -34,6 +40,20 @@ def noted() -> Iterator[list[int]]:
   finally:
     for number, handler in zip(numbers, before, strict=True):
       signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def at_once(received: Sequence[int]) -> Iterator[None]:
+  """Where nothing would be lost, and no loop looks: the first signal ends it."""
+  obey(received)
+  if not isinstance(received, Received):
+    yield
+    return
+  received.at_once = True
+  try:
+    yield
+  finally:
+    received.at_once = False
 
 
 def exit_code(number: int) -> int:

@@ -205,7 +205,9 @@ def complete(
     if job.early:
       runner.finish(job, runner.best_rows(job, split))
       return
-    runner.finish(job, final(job, state, split))
+    with signals.at_once(received):  # the trained state is on the disk
+      rows = final(job, state, split)
+    runner.finish(job, rows)
 
 
 def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:

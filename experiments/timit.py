@@ -3,8 +3,9 @@
   python -m experiments.timit
 
 recognises short sentences that eSpeak NG says in voices that are not in training: 240
-utterances of 30 speakers to train on, 96 of 12 to test, two seeds of 200 steps. Phone
-error rate, which is that of a network with attention and beam search:
+utterances of 30 speakers to train on, 96 of 12 to test, two seeds of 200 steps, 3 min
+39 s on two cores. Phone error rate, which is that of a network with attention and beam
+search:
 
   baseline              9.6 ± 2.8 %
   label_smoothing       5.0 ± 1.5 %   -4.5 [-20.8, +11.7]

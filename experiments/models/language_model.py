@@ -96,7 +96,7 @@ class LanguageModel(nnx.Module):
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """``[..., num_tokens]``."""
-    return self.output(hidden)
+    return softmax.logits(self.output, hidden)
 
   def affine(self) -> tuple[jax.Array, jax.Array]:
     """Kernel and bias of the softmax layer, for losses of hidden states."""

@@ -127,6 +127,21 @@ def test_a_second_signal_ends_at_once(number, capfd):
   assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_signal_in_the_final_rows_ends_at_once(unbroken, tmp_path, capfd):
+  directory = tmp_path / 'run'
+
+  def final(*_: object) -> list:
+    signal.raise_signal(signal.SIGTERM)
+    raise AssertionError('it went on')
+
+  with signals.noted() as received, pytest.raises(SystemExit) as caught:
+    tiny.complete(tiny.job(directory), received, final=final)
+  assert caught.value.code == 143
+  assert '\nstopped at once\n' in capfd.readouterr().err
+  tiny.complete(tiny.job(directory))
+  assert contents(directory) == unbroken
+
+
 @pytest.mark.parametrize(
   ('error', 'code', 'message'),
   [

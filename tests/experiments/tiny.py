@@ -6,6 +6,8 @@ As a program it trains ``long_job`` in a directory: python tiny.py DIRECTORY
 import functools
 import pathlib
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -83,9 +85,9 @@ def long_job(directory) -> runner.Job:
   )
 
 
-def complete(own_job: runner.Job, received: tuple[int, ...] = ()) -> None:
+def complete(own_job: runner.Job, received: Sequence[int] = (), **options: Any) -> None:
   with Progress(0) as progress:
-    study.complete(own_job, 'test', progress, received)
+    study.complete(own_job, 'test', progress, received, **options)
 
 
 def golden_rows(own_task, loss, optimizer) -> list[list[float]]:
