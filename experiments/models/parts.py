@@ -67,10 +67,12 @@ def _backward(dtype: Any, kept: Any, above: jax.Array) -> tuple[jax.Array, jax.A
   rows, kernel = kept
   above = above.astype(rows.dtype)
   below = _dot(above, kernel, 1, 1)
+  # XLA:CPU takes up to a quarter less time for factors that need no transposition,
+  # and transposes the narrower one of the two sooner.
+  barrier = jax.lax.optimization_barrier
   if rows.shape[1] <= above.shape[1]:
-    return below, _dot(rows, above, 0, 0)
-  # XLA:CPU takes a quarter less time where the narrower factor is to be transposed.
-  return below, jax.lax.optimization_barrier(_dot(above, rows, 0, 0)).T
+    return below, _dot(barrier(rows.T), above, 1, 0)
+  return below, barrier(_dot(barrier(above.T), rows, 1, 0)).T
 
 
 _product.defvjp(_forward, _backward)
