@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from experiments.models import opt_layers
-from experiments.models.opt_layers import Layers, Sizes, dropped, layer_norm, product
+from experiments.models.opt_layers import Layers, Sizes
 from experiments.models.packed_attention import cached_attention
+from experiments.models.parts import dropped, layer_norm, product
 
 OFFSET = 2  # of the table of positions: nothing asks for what it begins with
 

@@ -1,18 +1,15 @@
 """Layers of a decoder-only transformer, as functions of stacked parameters."""
 
 import dataclasses
-import functools
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from experiments.models.packed_attention import packed_attention
+from experiments.models.parts import Arrays, affine, dropped, layer_norm, relu
 
-Arrays = Mapping[str, jax.Array]
 KeysAndValues = tuple[jax.Array, jax.Array]
-EPSILON = 1e-5  # of layer norms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +53,8 @@ class Sizes:
 def initial(sizes: Sizes, std: float, rngs: nnx.Rngs) -> dict[str, jax.Array]:
   """N(0, std²), on what is added to the residual by √(2·layers) less; no biases.
 
-  Kernels are ``[layers, inputs, outputs]``, those of queries, keys and values are one.
+  Kernels are ``[layers, inputs, outputs]``. The one of queries, keys and values has
+  those of a head side by side: its outputs are ``[heads, 3, size]``.
   """
   layers, hidden, ffn = sizes.layers, sizes.hidden, sizes.ffn
 
@@ -67,7 +65,7 @@ def initial(sizes: Sizes, std: float, rngs: nnx.Rngs) -> dict[str, jax.Array]:
   norms = {f'{half}_norm_scale': jnp.ones((layers, hidden)) for half in HALVES}
   biases = {
     **{f'{half}_norm_bias': (hidden,) for half in HALVES},
-    'qkv_bias': (3, hidden),
+    'qkv_bias': (3 * hidden,),
     'out_bias': (hidden,),
     'up_bias': (ffn,),
     'down_bias': (hidden,),
@@ -75,7 +73,7 @@ def initial(sizes: Sizes, std: float, rngs: nnx.Rngs) -> dict[str, jax.Array]:
   return {
     **norms,
     **{name: jnp.zeros((layers, *shape)) for name, shape in biases.items()},
-    'qkv_kernel': kernel(1.0, hidden, 3, hidden),
+    'qkv_kernel': kernel(1.0, hidden, 3 * hidden),
     'out_kernel': kernel(added, hidden, hidden),
     'up_kernel': kernel(1.0, hidden, ffn),
     'down_kernel': kernel(added, ffn, hidden),
@@ -160,8 +158,8 @@ class Layers:
       hidden = normalized(own, 'attention', hidden)
     heads, size = self.sizes.heads, self.sizes.hidden // self.sizes.heads
     outputs = affine(own, 'qkv', hidden)
-    shape = (*hidden.shape[:-1], heads, size)
-    queries, keys, values = (outputs[..., i, :].reshape(shape) for i in range(3))
+    outputs = outputs.reshape(*hidden.shape[:-1], heads, 3, size)
+    queries, keys, values = (outputs[..., i, :] for i in range(3))
     return queries * size**-0.5, keys, values
 
   def finished(
@@ -175,51 +173,12 @@ class Layers:
     if not before:
       hidden = normalized(own, 'attention', hidden)
     inner = normalized(own, 'mlp', hidden) if before else hidden
-    outputs = affine(own, 'down', jax.nn.relu(affine(own, 'up', inner)))
+    outputs = affine(own, 'down', relu(affine(own, 'up', inner)))
     hidden = hidden + dropped(outputs, self.rate, keys[1])
     return hidden if before else normalized(own, 'mlp', hidden)
-
-
-def affine(own: Arrays, name: str, inputs: jax.Array) -> jax.Array:
-  """``inputs @ kernel + bias`` in the dtype of the inputs."""
-  kernel, bias = (own[f'{name}_{part}'].astype(inputs.dtype) for part in PARTS)
-  outputs = product(inputs, kernel)
-  return outputs + jnp.broadcast_to(bias, outputs.shape)
-
-
-PARTS = ('kernel', 'bias')
-
-
-def product(
-  inputs: jax.Array, kernel: jax.Array, dtype: jnp.dtype | type | None = None
-) -> jax.Array:
-  """``inputs @ kernel`` over the last axis and the first; in ``dtype`` if given."""
-  # Of two axes alone: else the kernel's gradient transposes what comes from above.
-  rows = inputs.reshape(-1, inputs.shape[-1])
-  axes = (((1,), (0,)), ((), ()))
-  outputs = jax.lax.dot_general(rows, kernel, axes, preferred_element_type=dtype)
-  return outputs.reshape(*inputs.shape[:-1], *kernel.shape[1:])
 
 
 def normalized(own: Arrays, half: str, inputs: jax.Array) -> jax.Array:
   """The layer norm of a half of a layer."""
   names = f'{half}_norm_scale', f'{half}_norm_bias'
   return layer_norm(inputs, *(own[name] for name in names))
-
-
-def layer_norm(inputs: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
-  """In float32 or wider, whatever the dtype of the inputs."""
-  wide = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
-  centred = wide - wide.mean(-1, keepdims=True)
-  variance = (centred**2).mean(-1, keepdims=True)
-  unit = centred * jax.lax.rsqrt(variance + EPSILON)
-  full = functools.partial(jnp.broadcast_to, shape=unit.shape)
-  return (unit * full(scale) + full(bias)).astype(inputs.dtype)
-
-
-def dropped(inputs: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-  """With a share of it zero and the rest as much larger; all of it without a key."""
-  if key is None or rate == 0:
-    return inputs
-  kept = jax.random.bernoulli(key, 1 - rate, inputs.shape)
-  return jnp.where(kept, inputs / (1 - rate), jnp.zeros_like(inputs))
