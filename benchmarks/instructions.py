@@ -265,13 +265,14 @@ def check_equal(case: Case) -> None:
   for fused in (False, True):
     value, gradient = jax.jit(jax.value_and_grad(mean(sizes, fused)))(params, batch)
     np.testing.assert_allclose(value, loss.item(), rtol=1e-5)
-    # Keys' biases change nothing: their gradient is nothing but rounding.
-    least = 1e-3 * max(float(np.abs(array).max()) for array in expected.values())
+    # By norms: a unit at its threshold may be on in the one and off in the other. Both
+    # are as far from float64, up to 8e-4.
+    # Keys' biases change nothing, so their gradient is nothing but rounding.
+    norm = np.linalg.norm
+    least = 1e-2 * max(float(norm(array)) for array in expected.values())
     for name, array in opt_tensors.tensors(sizes, gradient).items():
-      scale = max(float(np.abs(expected[name]).max()), least)
-      np.testing.assert_allclose(
-        array, expected[name], rtol=0, atol=1e-3 * scale, err_msg=name
-      )
+      error = float(norm(array - expected[name]))
+      assert error < 3e-3 * max(float(norm(expected[name])), least), name
   ours: Any = our_decoding(case, params)()
   np.testing.assert_array_equal(ours, torch_decoding(case, params)())
 

@@ -5,7 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from experiments.models.opt import OPT, Cache
+from experiments.models.cache import Cache
+from experiments.models.opt import OPT
 
 
 @jax.tree_util.register_dataclass

@@ -7,31 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from experiments.models import opt_layers
+from experiments.models.cache import Cache, attend
 from experiments.models.opt_layers import Layers, Sizes
-from experiments.models.packed_attention import cached_attention
 from experiments.models.parts import dropped, layer_norm, product
 
 OFFSET = 2  # of the table of positions: nothing asks for what it begins with
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Cache:
-  """What a model has read, by slots that are filled from the first on.
-
-  Attributes:
-    keys: of each layer, ``[batch, heads, length, size]``.
-    values: the same.
-    there: ``[batch, length]``, False for slots that are empty, or hold padding.
-    position: ``[batch]``, of the next id.
-    filled: slots, the same in all rows.
-  """
-
-  keys: tuple[jax.Array, ...]
-  values: tuple[jax.Array, ...]
-  there: jax.Array
-  position: jax.Array
-  filled: jax.Array
 
 
 class OPT(nnx.Module):
@@ -136,9 +116,7 @@ class OPT(nnx.Module):
     """Nothing read yet, and room for ``length`` ids a row."""
     sizes = self.sizes
     shape = (batch, sizes.heads, length, sizes.hidden // sizes.heads)
-    empty = (jnp.zeros(shape, self.dtype),) * sizes.layers
-    there, position = jnp.zeros((batch, length), bool), jnp.zeros(batch, jnp.int32)
-    return Cache(empty, empty, there, position, jnp.int32(0))
+    return Cache.empty(sizes.layers, shape, self.dtype)
 
   def prefill(
     self, cache: Cache, ids: jax.Array, mask: jax.Array
@@ -153,47 +131,26 @@ class OPT(nnx.Module):
     Returns:
       What the softmax layer reads at the last id of each row, ``[batch, embedding]``.
     """
-    count = mask.sum(1, dtype=jnp.int32)
     positions = jnp.maximum(jnp.cumsum(mask, 1) - 1, 0)
     segments = mask.astype(jnp.int32)
     hidden = self._embedded(ids, positions)
-    hidden, kept = self.apply.filled(self._layers(), hidden, segments)
-    width = ids.shape[1]
-    last = width - 1 - jnp.argmax(mask[:, ::-1], axis=1)
+    hidden, read = self.apply.filled(self._layers(), hidden, segments)
+    last = ids.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
     hidden = jnp.take_along_axis(hidden, last[:, None, None], axis=1)[:, 0]
-
-    def filled(old: jax.Array, new: jax.Array) -> jax.Array:
-      return old.at[:, :, :width].set(new.swapaxes(1, 2))
-
-    keys, values = (
-      tuple(map(filled, old, new))
-      for old, new in zip(
-        (cache.keys, cache.values), zip(*kept, strict=True), strict=True
-      )
-    )
-    there = cache.there.at[:, :width].set(mask)
-    return self._read(hidden), Cache(keys, values, there, count, jnp.int32(width))
+    return self._read(hidden), cache.begun(read, mask)
 
   def step(self, cache: Cache, ids: jax.Array) -> tuple[jax.Array, Cache]:
     """Logits ``[batch, vocabulary]`` after one more id ``[batch]`` a row."""
-    slot = cache.filled
-
-    def put(old: jax.Array, new: jax.Array, axis: int) -> jax.Array:
-      new = jnp.expand_dims(new, axis)
-      return jax.lax.dynamic_update_slice_in_dim(old, new, slot, axis)
-
-    there = put(cache.there, jnp.ones(len(ids), bool), 1)
-    hidden = self._embedded(ids, cache.position)
+    after, hidden = cache.grown(), self._embedded(ids, cache.position)
     keys, values = [], []
-    for own, *old in zip(
-      opt_layers.each(self._layers()), cache.keys, cache.values, strict=True
-    ):
+    for layer, own in enumerate(opt_layers.each(self._layers())):
       queries, *new = self.apply.projected(own, hidden)
-      keys.append(put(old[0], new[0], 2))
-      values.append(put(old[1], new[1], 2))
-      context = cached_attention(queries, keys[-1], values[-1], there)
+      read = cache.read(layer, (new[0], new[1]))
+      context = attend(queries, read, after.there)
       hidden = self.apply.finished(own, hidden, context, None)
-    after = Cache(tuple(keys), tuple(values), there, cache.position + 1, slot + 1)
+      keys.append(read[0])
+      values.append(read[1])
+    after = dataclasses.replace(after, keys=tuple(keys), values=tuple(values))
     return self.logits(self._read(hidden)), after
 
   def _layers(self) -> dict[str, jax.Array]:

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from experiments.models.cache import KeysAndValues
 from experiments.models.packed_attention import packed_attention
 from experiments.models.parts import Arrays, affine, dropped, layer_norm, relu
-
-KeysAndValues = tuple[jax.Array, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)

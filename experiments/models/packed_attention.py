@@ -1,9 +1,9 @@
-"""Causal attention among the examples of packed rows, and of a new id to a cache."""
+"""Causal attention within the examples of packed rows."""
 
 import jax
 import jax.numpy as jnp
 
-_NEVER = -1e30
+_NEVER = -1e30  # finite, so that no difference of two is NaN
 _BLOCK, _MOST = 128, 8  # least queries of a block, most blocks
 
 
@@ -63,24 +63,3 @@ def _block(
     preferred_element_type=jnp.float32,
   )
   return (context / total).astype(values.dtype)
-
-
-def cached_attention(
-  queries: jax.Array, keys: jax.Array, values: jax.Array, there: jax.Array
-) -> jax.Array:
-  """The same of one new position over a cache.
-
-  Args:
-    queries: ``[batch, heads, size]``, scaled.
-    keys: ``[batch, heads, length, size]``.
-    values: the same.
-    there: ``[batch, length]``, what counts of it.
-
-  Returns:
-    ``[batch, heads, size]``.
-  """
-  scores = jnp.einsum(
-    'bhd,bhkd->bhk', queries, keys, preferred_element_type=jnp.float32
-  )
-  weights = jax.nn.softmax(jnp.where(there[:, None], scores, _NEVER))
-  return jnp.einsum('bhk,bhkd->bhd', weights.astype(values.dtype), values)

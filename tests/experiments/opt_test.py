@@ -181,6 +181,22 @@ def test_dropout_needs_a_key_and_leaves_the_mean():
     model(batch['ids'], batch['segment'], batch['position'], deterministic=False)
 
 
+def test_remat_takes_less_memory():
+  sizes = Sizes(19, 128, 16, layers=8, heads=4, ffn=64)
+  shapes = {
+    name: jax.ShapeDtypeStruct((4, 128), jnp.int32)
+    for name in ('ids', 'segment', 'position', 'label', 'mask')
+  }
+  used = {}
+  for remat in (False, True):
+    made = lambda r=remat: OPT(sizes, scan_layers=True, remat=r, rngs=nnx.Rngs(0))  # noqa: E731
+    graph, params = nnx.split(nnx.eval_shape(made))
+    value = lambda p, b, g=graph: losses(nnx.merge(g, p), b).sum()  # noqa: E731
+    compiled = jax.jit(jax.grad(value)).lower(params, shapes).compile()
+    used[remat] = compiled.memory_analysis().temp_size_in_bytes
+  assert used[True] < used[False] / 2
+
+
 @pytest.mark.parametrize(('which', 'value'), [('ids', 19), ('position', 12)])
 def test_what_is_out_of_range_is_nan(which: str, value: int):
   """Never silently another id or position."""
