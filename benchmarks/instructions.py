@@ -31,7 +31,7 @@ import regularizers as reg
 from benchmarks import timing
 from experiments.models import opt_tensors
 from experiments.models.generation import greedy
-from experiments.models.opt import OPT
+from experiments.models.opt import OPT, graph
 from experiments.models.opt_layers import Sizes
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
@@ -106,11 +106,6 @@ CASES = {
 }
 
 
-def graph(sizes: Sizes) -> Any:
-  """The network without its parameters."""
-  return nnx.graphdef(nnx.eval_shape(lambda: OPT(sizes, rngs=nnx.Rngs(0))))
-
-
 def weights(sizes: Sizes, std: float = 0.02) -> Any:
   """The first parameters."""
   made = jax.jit(lambda: nnx.state(OPT(sizes, init_std=std, rngs=nnx.Rngs(0))))
@@ -148,13 +143,9 @@ def compiled(case: Case, fused: bool) -> Any:
     updates, state = optimizer.update(gradient, state)
     return optax.apply_updates(params, updates), state, result
 
-  params = nnx.to_pure_dict(nnx.eval_shape(lambda: _state(case.sizes)))
+  params = jax.eval_shape(lambda: weights(case.sizes))
   state = jax.eval_shape(optimizer.init, params)
   return step.lower(params, state, case.batch()).compile()
-
-
-def _state(sizes: Sizes) -> Any:
-  return nnx.state(OPT(sizes, rngs=nnx.Rngs(0)))
 
 
 def _optimizer() -> optax.GradientTransformation:

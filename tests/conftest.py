@@ -1,8 +1,12 @@
 """Strict and reproducible: runs before any test module or doctest is imported."""
 
 import os
+import pathlib
 import random
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable, Mapping
 
 # Set, not defaulted: the suite is written for the CPU whatever the machine has.
 os.environ['JAX_PLATFORMS'] = 'cpu'
@@ -41,3 +45,41 @@ def _seeded() -> None:
 def rng() -> np.random.Generator:
   """Numbers that are the same at every run."""
   return np.random.default_rng(0)
+
+
+Programs = Callable[..., Mapping[str, np.ndarray]]
+
+
+@pytest.fixture(scope='session')
+def arrays_of(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+  """What a program writes into the .npz it is given, in a process of its own.
+
+  It has so many devices as it asks for, and may import what lies beside it.
+  """
+
+  def run(program: pathlib.Path, seconds: float = 300) -> Mapping[str, np.ndarray]:
+    path = tmp_path_factory.mktemp(program.stem) / 'out.npz'
+    root = pathlib.Path(__file__).parent.parent
+    done = subprocess.run(
+      [sys.executable, program, path],
+      env={**os.environ, 'PYTHONPATH': f'{root}{os.pathsep}{program.parent}'},
+      capture_output=True,
+      text=True,
+      timeout=seconds,  # what a stuck collective may cost
+      check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(np.load(path))
+
+  return run
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Benchmarks run nothing: every candidate takes two milliseconds."""
+  from benchmarks import timing
+
+  def compare(steps, **options):
+    return [timing.Timing(name, 2.0, 1.0, 1.0, 1.0) for name in steps]
+
+  monkeypatch.setattr(timing, 'compare', compare)

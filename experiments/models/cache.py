@@ -7,7 +7,8 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 
-_NEVER = -1e30  # finite, so that no difference of two is NaN
+from experiments.models.parts import NEVER
+
 KeysAndValues = tuple[jax.Array, jax.Array]
 
 
@@ -97,5 +98,5 @@ def attend(queries: jax.Array, read: KeysAndValues, there: jax.Array) -> jax.Arr
   scores = jnp.einsum(
     'bhd,bhkd->bhk', queries, keys, preferred_element_type=jnp.float32
   )
-  weights = jax.nn.softmax(jnp.where(there[:, None], scores, _NEVER))
+  weights = jax.nn.softmax(jnp.where(there[:, None], scores, NEVER))
   return jnp.einsum('bhk,bhkd->bhd', weights.astype(values.dtype), values)

@@ -1,6 +1,7 @@
 """A decoder-only transformer in the shape of OPT."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -170,3 +171,8 @@ class OPT(nnx.Module):
     if self.project_out is not None:
       hidden = product(hidden, self.project_out[...].astype(self.dtype))
     return hidden
+
+
+def graph(sizes: Sizes, **options: Any) -> Any:
+  """A network without parameters, for ``nnx.merge`` with them; options as of `OPT`."""
+  return nnx.graphdef(nnx.eval_shape(lambda: OPT(sizes, rngs=nnx.Rngs(0), **options)))

@@ -10,6 +10,8 @@ from experiments.models.cache import KeysAndValues
 from experiments.models.packed_attention import packed_attention
 from experiments.models.parts import Arrays, affine, dropped, layer_norm, relu
 
+HALVES = ('attention', 'mlp')
+
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
@@ -77,9 +79,6 @@ def initial(sizes: Sizes, std: float, rngs: nnx.Rngs) -> dict[str, jax.Array]:
     'up_kernel': kernel(1.0, hidden, ffn),
     'down_kernel': kernel(added, ffn, hidden),
   }
-
-
-HALVES = ('attention', 'mlp')
 
 
 def each(params: Arrays) -> list[dict[str, jax.Array]]:

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-_NEVER = -1e30  # finite, so that no difference of two is NaN
+from experiments.models.parts import NEVER
+
 _BLOCK, _MOST = 128, 8  # least queries of a block, most blocks
 
 
@@ -52,7 +53,7 @@ def _block(
   scores = jnp.einsum(
     'bhkd,bhqd->bhkq', keys, queries, preferred_element_type=jnp.float32
   )
-  scores = jnp.where(seen[:, None], scores, _NEVER)
+  scores = jnp.where(seen[:, None], scores, NEVER)
   greatest = jax.lax.stop_gradient(scores.max(2, keepdims=True))
   weights = jnp.exp(scores - greatest)
   total = weights.sum(2)[..., None]

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 Arrays = Mapping[str, jax.Array]
+PARTS = ('kernel', 'bias')
 EPSILON = 1e-5  # of layer norms
+NEVER = -1e30  # a score of 0; finite, so that no difference of two is NaN
 
 
 def affine(own: Arrays, name: str, inputs: jax.Array) -> jax.Array:
@@ -16,9 +18,6 @@ def affine(own: Arrays, name: str, inputs: jax.Array) -> jax.Array:
   kernel, bias = (own[f'{name}_{part}'].astype(inputs.dtype) for part in PARTS)
   outputs = product(inputs, kernel)
   return outputs + jnp.broadcast_to(bias, outputs.shape)
-
-
-PARTS = ('kernel', 'bias')
 
 
 @jax.custom_vjp

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip('torch', reason='what is measured against is PyTorch')
 pytest.importorskip('transformers', reason='it is what is measured against')
 
-from benchmarks import instructions, timing
+from benchmarks import instructions
 from experiments.models.opt_layers import Sizes
 
 CASE = instructions.Case(Sizes(11, 20, 8, 1, 2, 12), 2, 10, 6, 5, 3)
@@ -25,11 +25,7 @@ def test_both_compute_the_same(monkeypatch: pytest.MonkeyPatch):
     instructions.check_equal(CASE)
 
 
-def test_the_page(monkeypatch: pytest.MonkeyPatch):
-  def compare(steps, **options):
-    return [timing.Timing(name, 2.0, 1.0, 1.0, 1.0) for name in steps]
-
-  monkeypatch.setattr(timing, 'compare', compare)
+def test_the_page(untimed):
   page = instructions.page({'small': CASE}, 2, 'load average 0')
   rows = [line for line in page.splitlines() if line.startswith('| small')]
   assert [row.split(' | ')[1] for row in rows] == [

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip('torch', reason='what is measured against is PyTorch')
 
-from benchmarks import timing, translation
+from benchmarks import translation
 from experiments.datasets.buckets import Shape
 from experiments.models.seq2seq import Sizes
 
@@ -23,11 +23,7 @@ def test_the_check_can_fail(monkeypatch: pytest.MonkeyPatch):
     translation.check_training(CASE)
 
 
-def test_the_page(monkeypatch: pytest.MonkeyPatch):
-  def compare(steps, **options):
-    return [timing.Timing(name, 2.0, 1.0, 1.0, 1.0) for name in steps]
-
-  monkeypatch.setattr(timing, 'compare', compare)
+def test_the_page(untimed):
   page = translation.page({'small': CASE}, (3,), 2, 'load average 0')
   rows = [line for line in page.splitlines() if line.startswith('| small')]
   assert [row.split(' | ')[1] for row in rows] == [

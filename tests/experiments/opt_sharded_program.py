@@ -23,7 +23,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from experiments.models import opt_sharding
 from experiments.models.generation import greedy
-from experiments.models.opt import OPT
+from experiments.models.opt import OPT, graph
 from experiments.models.opt_layers import Sizes
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
@@ -57,14 +57,12 @@ def weights() -> Any:
 
 
 def program(**options: Any) -> Any:
-  graph = nnx.graphdef(
-    nnx.eval_shape(lambda: OPT(SIZES, dropout=0.2, rngs=nnx.Rngs(0), **options))
-  )
+  empty = graph(SIZES, dropout=0.2, **options)
 
   @jax.jit
   def run(params: Any, batch: Any, key: jax.Array) -> Any:
     def value(params: Any) -> jax.Array:
-      model = nnx.merge(graph, params, copy=True)
+      model = nnx.merge(empty, params, copy=True)
       parts = (batch[name] for name in ('ids', 'segment', 'position'))
       hidden = model(*parts, deterministic=False, rngs=nnx.Rngs(dropout=key))
       log_p = jax.nn.log_softmax(model.logits(hidden))
@@ -75,7 +73,7 @@ def program(**options: Any) -> Any:
 
   @jax.jit
   def write(params: Any, ids: jax.Array, mask: jax.Array) -> jax.Array:
-    model = nnx.merge(graph, params, copy=True)
+    model = nnx.merge(empty, params, copy=True)
     return greedy(model, ids, mask, length=4, end=99).ids
 
   return run, write

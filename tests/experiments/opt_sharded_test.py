@@ -1,9 +1,6 @@
 """The number of devices changes nothing: rows, heads, inner units and ids are split."""
 
-import os
 import pathlib
-import subprocess
-import sys
 from collections.abc import Mapping
 
 import jax
@@ -16,24 +13,10 @@ from experiments.models import opt_sharding
 from experiments.models.opt import OPT
 from experiments.models.opt_layers import Sizes
 
-HERE = pathlib.Path(__file__).parent
-SECONDS = 300  # what a stuck collective may cost
-
 
 @pytest.fixture(scope='module')
-def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, np.ndarray]:
-  path = tmp_path_factory.mktemp('sharded') / 'out.npz'
-  command = [sys.executable, HERE / 'opt_sharded_program.py', path]
-  done = subprocess.run(
-    command,
-    env={**os.environ, 'PYTHONPATH': str(HERE.parent.parent)},
-    capture_output=True,
-    text=True,
-    timeout=SECONDS,
-    check=False,
-  )
-  assert done.returncode == 0, done.stdout + done.stderr
-  return dict(np.load(path))
+def results(arrays_of) -> Mapping[str, np.ndarray]:
+  return arrays_of(pathlib.Path(__file__).with_name('opt_sharded_program.py'))
 
 
 @pytest.mark.parametrize('name', ['data', 'both', 'ids too'])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.models.opt import OPT
+from experiments.models.opt import OPT, graph
 from experiments.models.opt_layers import Sizes
 
 SIZES = {
@@ -75,12 +75,12 @@ def weights(name: str):
 @functools.cache
 def program(name: str, **options):
   """``params, batch, key=None -> losses, gradient`` of their sum."""
-  graph = nnx.graphdef(nnx.eval_shape(lambda: made(name, **options)))
+  empty = graph(SIZES[name], **options)
 
   @jax.jit
   def run(params, batch, key=None):
     def total(params):
-      own = losses(nnx.merge(graph, params), batch, key)
+      own = losses(nnx.merge(empty, params), batch, key)
       return own.sum(), own
 
     gradient, own = jax.grad(total, has_aux=True)(params)
@@ -154,10 +154,10 @@ def test_bfloat16_computes_and_float32_keeps():
 
 
 def test_bfloat16_takes_exponentials_and_roots_in_float32():
-  graph = nnx.graphdef(nnx.eval_shape(lambda: made('norm before', dtype=jnp.bfloat16)))
+  empty = graph(SIZES['norm before'], dtype=jnp.bfloat16)
   params = weights('norm before')
   text = str(
-    jax.make_jaxpr(lambda p, b: losses(nnx.merge(graph, p), b))(
+    jax.make_jaxpr(lambda p, b: losses(nnx.merge(empty, p), b))(
       params, packed(examples())
     )
   )
@@ -175,8 +175,8 @@ def test_dropout_needs_a_key_and_leaves_the_mean():
   drawn = np.stack([run(params, batch, jax.random.key(i))[0] for i in range(40)])
   assert (drawn.std(0)[batch['mask']] > 0).all()
   assert abs(drawn.sum((1, 2)).mean() / plain.sum() - 1) < 0.2
-  graph = nnx.graphdef(nnx.eval_shape(lambda: made('norm before', dropout=0.3)))
-  model = nnx.merge(graph, params)
+  empty = graph(SIZES['norm before'], dropout=0.3)
+  model = nnx.merge(empty, params)
   with pytest.raises(ValueError, match='dropout'):
     model(batch['ids'], batch['segment'], batch['position'], deterministic=False)
 

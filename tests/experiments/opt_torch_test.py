@@ -12,7 +12,7 @@ from flax import nnx
 
 from experiments import opt_checkpoint
 from experiments.models.generation import greedy
-from experiments.models.opt import OPT
+from experiments.models.opt import OPT, graph
 
 torch = pytest.importorskip('torch', reason='PyTorch is not installed')
 transformers = pytest.importorskip(
@@ -48,8 +48,7 @@ def theirs(name: str) -> Any:
 
 def ours(directory: pathlib.Path) -> tuple[OPT, opt_checkpoint.Checkpoint]:
   found = opt_checkpoint.read(directory)
-  graph = nnx.graphdef(nnx.eval_shape(lambda: OPT(found.sizes, rngs=nnx.Rngs(0))))
-  return nnx.merge(graph, jax.tree.map(jnp.asarray, found.params)), found
+  return nnx.merge(graph(found.sizes), jax.tree.map(jnp.asarray, found.params)), found
 
 
 def batch() -> tuple[np.ndarray, np.ndarray]:

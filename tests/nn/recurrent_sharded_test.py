@@ -1,33 +1,15 @@
 """The number of devices changes nothing: statistics are those of the whole batch."""
 
-import os
 import pathlib
-import subprocess
-import sys
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
-HERE = pathlib.Path(__file__).parent
-SECONDS = 300  # what a stuck collective may cost
-
 
 @pytest.fixture(scope='module')
-def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, np.ndarray]:
-  path = tmp_path_factory.mktemp('sharded') / 'out.npz'
-  folders = os.pathsep.join([str(HERE.parent.parent), str(HERE)])
-  command = [sys.executable, HERE / 'recurrent_sharded_program.py', path]
-  done = subprocess.run(
-    command,
-    env={**os.environ, 'PYTHONPATH': folders},
-    capture_output=True,
-    text=True,
-    timeout=SECONDS,
-    check=False,
-  )
-  assert done.returncode == 0, done.stdout + done.stderr
-  return dict(np.load(path))
+def results(arrays_of) -> Mapping[str, np.ndarray]:
+  return arrays_of(pathlib.Path(__file__).with_name('recurrent_sharded_program.py'))
 
 
 @pytest.mark.parametrize('way', ['jit', 'map'])

@@ -1,1 +1,0 @@
-"""Tasks of instruction tuning: readers, splits, mixtures, prompts and packing."""
