@@ -4,8 +4,11 @@ import json
 import pathlib
 
 import corpora
+import pytest
 
 from experiments import timit
+
+pytest.importorskip('kaldi_native_fbank', reason='the extra `speech` is not installed')
 
 
 def test_the_papers_configuration_on_a_tree(tmp_path: pathlib.Path):
