@@ -1,0 +1,1 @@
+"""Tasks of instruction tuning: readers, splits, mixtures, prompts and packing."""
