@@ -10,6 +10,8 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
+MOST_LABELS, LEAST_EACH = 4, 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Example:
@@ -40,7 +42,7 @@ class Demonstration:
   explanation: str = ''
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class InstructionTask:
   """Examples of one kind.
 
@@ -99,3 +101,24 @@ class Collection:
       row[0] += 1
       row[1] += len(task.examples)
     return found
+
+
+def options_of(task: InstructionTask, example: Example) -> tuple[str, ...]:
+  """What an answer is chosen from: the example's own options, else the task's labels.
+
+  A task has labels where its examples have few different answers, each several times;
+  empty: answers are free.
+  """
+  if example.options:
+    return example.options
+  return _labels(task)
+
+
+@functools.lru_cache(maxsize=4096)
+def _labels(task: InstructionTask) -> tuple[str, ...]:
+  answers = [example.outputs for example in task.examples]
+  if any(len(own) > 1 for own in answers):
+    return ()
+  counts = collections.Counter(own[0] for own in answers)
+  few = 2 <= len(counts) <= MOST_LABELS
+  return tuple(sorted(counts)) if few and min(counts.values()) >= LEAST_EACH else ()
