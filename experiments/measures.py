@@ -230,10 +230,35 @@ regularizer. Train is the same network on the training utterances.
 {_SPEECH}""",
 )
 
+SCORE = Measure(
+  name='score',
+  heading='score %',
+  unit=' %',
+  columns={
+    'instances_0': Column('instances', 1),
+    'tasks_0': Column('tasks', 1),
+    'categories_0': Column('categories', 1),
+    'nll': Column('nll'),
+    'entropy': Column('entropy'),
+  },
+  how_to_read="""\
+How to read this. Score is the mean over three levels (other examples of the tasks that
+were trained on, other tasks of their categories, tasks of other categories), each with
+and without demonstrations; the columns are without. Where there are options the most
+probable one is the answer, else what greedy decoding writes. Numbers are means over the
+seeds ± standard errors. The difference to the baseline is taken seed by seed; in
+brackets stands its 95 % t-interval. "Better" and "worse" mean that the interval leaves
+out 0, "undecided" that it does not, or that all differences are equal. Nll and entropy
+(nats) are of an id of the answers of all levels, without the regularizer.""",
+  digits=1,
+  more_is_better=True,
+  curve='nll',
+)
+
 MEASURES = {
   measure.name: measure
   for measure in (
     *(ERROR, PERPLEXITY, LOG_LOSS, EXACT_MATCH, BLEU),
-    *(PHONE_ERROR, WORD_ERROR, FRAME_ERROR),
+    *(PHONE_ERROR, WORD_ERROR, FRAME_ERROR, SCORE),
   )
 }

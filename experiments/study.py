@@ -210,6 +210,12 @@ def complete(
     runner.finish(job, rows)
 
 
+def job_of(study: Study, arm: str) -> runner.Job:
+  """What ``train`` trains for an arm whose values are given."""
+  stage = _stages(study)[0].loaded()
+  return _job(stage, arm, stage.variants[arm])
+
+
 def _job(stage: Stage, arm: str, variants: Sequence[Variant]) -> runner.Job:
   study, num_steps = stage.study, stage.num_steps
   config = study.of_arm(stage.config, arm)

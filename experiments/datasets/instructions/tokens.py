@@ -23,10 +23,17 @@ class Tokens(Protocol):
     end: what an answer ends with.
   """
 
-  size: int
-  padding: int
-  start: int | None
-  end: int
+  @property
+  def size(self) -> int: ...
+
+  @property
+  def padding(self) -> int: ...
+
+  @property
+  def start(self) -> int | None: ...
+
+  @property
+  def end(self) -> int: ...
 
   def encode(self, text: str) -> list[int]:
     """Without start and end."""

@@ -1,0 +1,207 @@
+"""What experiments.instructions makes of trained models: scores by level, and files.
+
+WORKDIR/ARM/predictions.jsonl  answers, in the form of Tk-Instruct's
+WORKDIR/ARM/mixture.jsonl      how often each task was trained on
+WORKDIR/levels.md, levels.png  scores by level, with and without demonstrations
+"""
+
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+
+from experiments import records, runner, runs
+from experiments.evaluate import Row, evaluate
+from experiments.instruction_answers import Answer, Answering
+from experiments.instruction_data import Instructions
+from experiments.scores import instructions as scores
+from experiments.state import State, stack, weights_of
+
+UNTUNED = 'untuned'
+
+
+def final(
+  answering: Answering,
+  datasets: Mapping[int, Instructions],
+  job: runner.Job,
+  state: State,
+  split: str,
+  shots: Sequence[int],
+  free: str,
+) -> list[Row]:
+  """The rows of the end: scores by level and number of demonstrations."""
+  rows = evaluate(job.task, stack(job.losses), state, split)
+  lines, mixture = [], []
+  for index, row in enumerate(rows):
+    seed, point = row['seed'], job.points[index]
+    params, _ = weights_of(state, index)
+    found, answers = scored(answering, datasets[seed], params, split, shots, free)
+    row.update(found)
+    for level, count, own in answers:
+      more = {**point, 'seed': seed, 'level': level, 'shots': count}
+      lines += [_line(datasets[seed], answer) | more for answer in own]
+    mixture += [
+      {**point, 'seed': seed, **line} for line in _mixture(datasets[seed], job)
+    ]
+  if split == 'test':
+    records.write_lines(job.directory / 'predictions.jsonl', lines)
+    records.write_lines(job.directory / 'mixture.jsonl', mixture)
+  return rows
+
+
+def scored(
+  answering: Answering,
+  data: Instructions,
+  params: object,
+  split: str,
+  shots: Sequence[int],
+  free: str,
+) -> tuple[Row, list[tuple[str, int, list[Answer]]]]:
+  """Scores as parts of a row, and the answers by level and number of demonstrations."""
+  levels = (
+    data.levels.test if split == 'test' else {'instances': data.levels.validation}
+  )
+  category = {task.id: task.category for task in data.collection.tasks}
+  row: Row = {'protocols': {}}
+  answers = []
+  for level, rows in levels.items():
+    for count in shots:
+      own = answering.answers(params, data.collection, rows, count)
+      answers.append((level, count, own))
+      values, chances = _by_task(own, free)
+      name = f'{level}_{count}'
+      row[name] = scores.macro(values, category)
+      row[f'{name}_chance'] = scores.macro(chances, category)
+      row[f'{name}_interval'] = list(scores.bootstrap(values, category))
+      row['protocols'][name] = scores.protocol(
+        free=free, rule=answering.rule, shots=count, longest=answering.longest
+      )
+      for group in sorted({category[task] for task in values}):
+        part = {task: v for task, v in values.items() if category[task] == group}
+        row[f'{name}_{group}'] = scores.macro(part, category)
+  row['score'] = statistics.fmean(
+    row[f'{level}_{count}'] for level in levels for count in shots
+  )
+  return row, answers
+
+
+def _by_task(
+  answers: Sequence[Answer], free: str
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+  """Scores and chances; where there are options, being exact is what counts."""
+  values: dict[str, list[float]] = {}
+  chances: dict[str, list[float]] = {}
+  for own in answers:
+    value = own.rouge if free == 'rouge' and not own.chance else own.exact
+    values.setdefault(own.task, []).append(value)
+    chances.setdefault(own.task, []).append(own.chance)
+  return values, chances
+
+
+def _line(data: Instructions, answer: Answer) -> Row:
+  task = data.collection.by_id[answer.task]
+  example = next(e for e in task.examples if e.name == answer.name)
+  return scores.prediction_line(
+    task.name, example.name, example.input, example.outputs, answer.text
+  )
+
+
+def _mixture(data: Instructions, job: runner.Job) -> list[Row]:
+  stream = data.stream(job.seeds[0])
+  found = stream.realised(job.num_steps)
+  total = sum(found.values())
+  return [
+    {
+      'task': name,
+      'examples': data.counts[name],
+      'rate': share,
+      'expected': share * total,
+      'drawn': found.get(name, 0),
+    }
+    for name, share in data.shares.items()
+  ]
+
+
+def write(workdir: pathlib.Path, shots: Sequence[int]) -> str:
+  """Writes the table and the picture by level; returns the table."""
+  found = runs.collect(path.parent for path in workdir.glob('*/record.jsonl'))
+  base = workdir / 'base' / 'baseline' / 'record.jsonl'
+  arms: dict[str, list[Row]] = {}
+  if base.exists():
+    arms[UNTUNED] = [row for row in records.read(base) if row.get('final')]
+  for run in found:
+    for series in run.series:
+      if run.finished:
+        arms[series.label] = [dict(row) for row in series.results.values()]
+  names = [f'{level}_{count}' for level in _levels(arms) for count in shots]
+  text = _table(arms, names)
+  records.write_whole(workdir / 'levels.md', f'{text}\n'.encode())
+  _plot(arms, names, workdir / 'levels.png')
+  return text
+
+
+def _levels(arms: Mapping[str, Sequence[Row]]) -> list[str]:
+  first = next(iter(arms.values()))[0]
+  return [name for name in ('instances', 'tasks', 'categories') if f'{name}_0' in first]
+
+
+def _table(arms: Mapping[str, Sequence[Row]], names: Sequence[str]) -> str:
+  lines = [
+    '| arm | ' + ' | '.join(name.replace('_', ', ') for name in names) + ' |',
+    '| --- |' + ' ---: |' * len(names),
+  ]
+  for arm, rows in arms.items():
+    cells = [_cell([row[name] for row in rows if name in row]) for name in names]
+    lines.append(f'| {arm} | ' + ' | '.join(cells) + ' |')
+  chance = next(iter(arms.values()))[0]
+  cells = [f'{chance[f"{name}_chance"]:.1f}' for name in names]
+  lines.append('| chance | ' + ' | '.join(cells) + ' |')
+  return '\n'.join(
+    [
+      *lines,
+      '',
+      'Instances, tasks, categories: held-out examples of tasks that were trained on,',
+      'other tasks of their categories, tasks of other categories; behind the comma',
+      'the demonstrations. Percent, mean over examples, tasks, categories and then seeds,',
+      '± standard error over the seeds. Chance is that of options; free answers have',
+      'none.',
+    ]
+  )
+
+
+def _cell(values: Sequence[float]) -> str:
+  if not values:
+    return '—'
+  error = statistics.stdev(values) / len(values) ** 0.5 if values[1:] else None
+  return f'{statistics.fmean(values):.1f}' + (
+    '' if error is None else f' ± {error:.1f}'
+  )
+
+
+def _plot(
+  arms: Mapping[str, Sequence[Row]], names: Sequence[str], path: pathlib.Path
+) -> None:
+  from matplotlib.figure import Figure  # takes seconds, as all of matplotlib
+
+  from experiments import drawing
+
+  figure = Figure(figsize=(8, 3.2), layout='constrained')
+  axis = figure.subplots()
+  width = 0.8 / len(arms)
+  for index, (arm, rows) in enumerate(arms.items()):
+    heights = [statistics.fmean(row[name] for row in rows) for name in names]
+    places = [place + index * width for place in range(len(names))]
+    color = drawing.COLORS[index % len(drawing.COLORS)]
+    axis.bar(places, heights, width, label=arm, color=color)
+  first = next(iter(arms.values()))[0]
+  for place, name in enumerate(names):
+    chance = first[f'{name}_chance']
+    ends = place - width / 2, place + 0.8 - width / 2
+    axis.plot(ends, (chance, chance), color='black', linestyle=':')
+  axis.set_xticks(
+    [place + 0.4 - width / 2 for place in range(len(names))],
+    [name.replace('_', ', ') for name in names],
+  )
+  axis.set_ylabel('score %')
+  axis.legend(fontsize=8, frameon=False)
+  drawing.tidy(axis)
+  drawing.saved(figure, path)

@@ -1,0 +1,383 @@
+"""Instruction tuning, after OPT-IML: tasks, three levels of generalisation, objectives.
+
+  python -m experiments.instructions
+
+makes 59 small tasks of 12 categories, trains a byte-level network of 3.3 million
+weights on text, and tunes it on 45 of them, plainly, with label smoothing and with the
+confidence penalty. What is left out: examples of the same tasks, five other tasks of
+their categories, and the categories comparison and sorting.
+
+``--data_dir`` takes tasks of Super-NaturalInstructions, ``--checkpoint`` an OPT of
+Hugging Face's layout with its tokenizer in place of the network that is trained on
+text. `levels.md` in --workdir is the table by level.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+from flax import nnx
+
+from experiments import (
+  arms,
+  config,
+  instruction_results,
+  opt_checkpoint,
+  runner,
+  study,
+)
+from experiments.config import by_flag, fill, flag, steps
+from experiments.datasets import files, pydoc
+from experiments.datasets.directories import default_cache
+from experiments.datasets.instructions import generated, mixtures, prompts, read, splits
+from experiments.datasets.instructions.collection import Collection
+from experiments.datasets.instructions.tokens import Bytes, Pieces, Tokens
+from experiments.errors import InputError, needs
+from experiments.evaluate import Row
+from experiments.instruction_answers import Answering
+from experiments.instruction_data import TEXT, Instructions, Options
+from experiments.instruction_settings import DATASETS, GRID, SIZES, VALUES
+from experiments.instruction_task import instructions
+from experiments.measures import SCORE
+from experiments.models import opt
+from experiments.models.opt_layers import Sizes
+from experiments.scores.instructions import RULES
+from experiments.state import State, weights_of
+from experiments.task import Model, Task
+
+ARMS = ('baseline', 'label_smoothing', 'confidence_penalty')
+_EXAMPLES = 400  # of a generated task
+_POSITIONS = 1024
+_BYTES = Bytes()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(config.Config):
+  """The common flags, and what is particular to instructions."""
+
+  dataset: str = flag(
+    None,
+    'generated (embedded) or natural (Super-NaturalInstructions); default: natural '
+    'with --data_dir',
+    config.one_of(*DATASETS),
+  )
+  arms: tuple[str, ...] = flag(ARMS, 'what is compared: see experiments.arms')
+  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
+  vmap: bool = flag(False, 'train the runs of an arm side by side')
+  cache_dir: str | None = flag(None, 'where the generated tasks are kept')
+  lenient: bool = flag(False, 'files that cannot be read are listed and left out')
+  checkpoint: str | None = flag(None, 'directory of an OPT to tune, with its tokenizer')
+  held_out: str | None = flag(None, 'JSON file of held-out categories and tasks')
+  held_out_categories: int = flag(
+    2, 'categories of which nothing is trained on', config.natural
+  )
+  held_out_tasks: int = flag(3, 'tasks of other categories', config.natural)
+  split_seed: int = flag(0, 'of what is held out', config.natural)
+  mixture: str = flag(
+    'proportional', 'rates of the tasks of a benchmark', config.one_of(*mixtures.KINDS)
+  )
+  cap: int = flag(mixtures.CAP, 'examples of a task that count; 0: all', config.natural)
+  temperature: float = flag(2.0, 'of --mixture=temperature', config.positive)
+  shares: tuple[str, ...] = flag((), 'of benchmarks: name:number; others have none')
+  text: str | None = flag(None, 'file of plain text; default: the embedded one')
+  text_share: float = flag(0.05, 'share of plain text in tuning', config.probability)
+  text_steps: int = flag(None, 'steps on plain text before tuning', config.count)
+  demonstrations: float = flag(
+    0.0,
+    'exponent of the number of demonstrations in training; 0: none',
+    config.non_negative,
+  )
+  counted: str = flag('target', 'what the loss counts', config.one_of(*prompts.LOSSES))
+  shots: tuple[int, ...] = flag((0, 2), 'demonstrations in evaluation', config.natural)
+  ranking: str = flag('sum', 'by which options are ranked', config.one_of(*RULES))
+  free: str = flag(None, 'score of free answers', config.one_of('exact', 'rouge'))
+  size: str = flag(None, 'of the network', config.one_of(*SIZES))
+  length: int = flag(None, 'ids of a row', config.count)
+  rows: int = flag(None, 'rows of a batch', config.count)
+  answer: int = flag(None, 'most ids of an answer', config.count)
+  evaluated: int = flag(None, 'most test examples of a task', config.count)
+  dropout: float = flag(0.0, 'share of units dropped', config.share)
+  remat: bool = flag(False, 'compute layers again in the backward pass')
+  scan_layers: bool = flag(False, 'compile one layer and repeat it')
+
+
+def filled(config: Config) -> Config:
+  """What is not given, by data set."""
+  name = config.dataset or ('natural' if config.data_dir else 'generated')
+  config = dataclasses.replace(config, dataset=name)
+  return fill(config, DATASETS[name])
+
+
+def check(config: Config) -> None:
+  """Refuses what does not go together."""
+  arms.refuse(config.arms, 'batch_norm', 'the layers have none here')
+  arms.refuse(config.arms, 'dropout', '--dropout is for all arms here')
+  if config.batch_size is not None:
+    raise InputError('--batch_size: --rows takes its place')
+  if config.num_epochs is not None:
+    raise InputError('--num_epochs: --num_steps takes its place: tasks are drawn')
+  own = filled(config)
+  if own.dataset == 'natural' and not config.data_dir:
+    raise InputError('--dataset=natural: needs --data_dir, a directory of tasks')
+  if own.dataset == 'generated' and config.data_dir:
+    raise InputError('--data_dir applies to --dataset=natural alone')
+  if own.answer >= own.length:
+    raise InputError('--answer: expected less than --length')
+  _shares(config)
+  needs('rouge_score', *['tokenizers'] * bool(config.checkpoint), 'num2words')
+
+
+def run(config: Config) -> pathlib.Path:
+  """Trains on text, then all arms, or goes on with them; ends with the tables."""
+  check(config)
+  config = filled(config)
+  workdir = pathlib.Path(config.workdir)
+  study.train(base_study(config))
+  study.run(study_of(config))
+  print(instruction_results.write(workdir, config.shots))
+  return workdir
+
+
+def base_study(config: Config) -> study.Study:
+  """Trains on plain text, unless there is a checkpoint, and scores what comes out."""
+  own = dataclasses.replace(
+    config,
+    workdir=str(pathlib.Path(config.workdir) / 'base'),
+    arms=('baseline',),
+    seeds=1,
+    num_steps=1 if config.checkpoint else config.text_steps,
+    learning_rate=1e-30 if config.checkpoint else config.learning_rate,
+    select=False,
+    select_seeds=None,
+    select_epochs=None,
+    text_share=1.0,
+  )
+  return _study(own, 'instructions_base')
+
+
+def study_of(config: Config) -> study.Study:
+  """What ``run`` trains and compares."""
+  return _study(config, 'instructions')
+
+
+def _study(config: Config, name: str) -> study.Study:
+  return study.Study(
+    name=name,
+    config=config,
+    defaults=VALUES[config.dataset],
+    grid=GRID,
+    data=data,
+    of_arm=lambda config, arm: config,
+    task=task,
+    optimizer=optimizer,
+    steps_per_epoch=lambda config, dataset: 1,
+    pictures=lambda directories, workdir: None,
+    measure=SCORE,
+    chain=1,
+    final=final,
+    undecisive=('cache_dir',),
+  )
+
+
+def data(config: Config, final: bool) -> dict[int, Instructions]:
+  """The same for all seeds, whose order differs."""
+  del final
+  return dict.fromkeys(range(config.seeds), _loaded(config))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(config: Config) -> Instructions:
+  collection = _collection(config)
+  levels = splits.split(
+    collection,
+    _held_out(config, collection),
+    seed=config.split_seed,
+    evaluated=config.evaluated,
+  )
+  counts: dict[str, dict[str, int]] = {}
+  for name, rows in levels.train.items():
+    counts.setdefault(collection.by_id[name].benchmark, {})[name] = len(rows)
+  if config.text_share == 1:
+    shares = {TEXT: 1.0}
+  else:
+    shares = mixtures.probabilities(
+      counts,
+      kind=config.mixture,
+      cap=config.cap or None,
+      temperature=config.temperature,
+      shares=_shares(config),
+      extra={TEXT: config.text_share},
+    )
+  return Instructions(
+    name=config.dataset,
+    collection=collection,
+    levels=levels,
+    tokens=_tokens(config),
+    options=Options(config.length, config.rows, config.demonstrations, config.counted),
+    shares=shares,
+    text=_text(config),
+    about={'collection': read.counts(collection), 'skipped': list(collection.skipped)},
+  )
+
+
+@functools.lru_cache(maxsize=2)
+def _read(directory: pathlib.Path, strict: bool) -> Collection:
+  return read.read(directory, strict=strict)
+
+
+def _collection(config: Config) -> Collection:
+  if config.dataset == 'natural':
+    assert config.data_dir is not None
+    return _read(pathlib.Path(config.data_dir), not config.lenient)
+  cache = pathlib.Path(config.cache_dir) if config.cache_dir else default_cache()
+  return _read(generated.collection(cache, seed=0, examples=_EXAMPLES), True)
+
+
+def _held_out(config: Config, collection: Collection) -> splits.HeldOut:
+  if config.held_out:
+    return splits.read(pathlib.Path(config.held_out))
+  if config.dataset == 'generated':
+    ids = {task.name.split('_', 1)[1]: task.id for task in collection.tasks}
+    tasks = tuple(ids[name] for name in generated.HELD_OUT_TASKS)
+    return splits.HeldOut(generated.HELD_OUT_CATEGORIES, tasks)
+  return splits.drawn(
+    collection,
+    config.split_seed,
+    categories=config.held_out_categories,
+    tasks=config.held_out_tasks,
+  )
+
+
+def _shares(config: Config) -> Mapping[str, float] | None:
+  found: dict[str, float] = {}
+  for text in config.shares:
+    name, _, number = text.rpartition(':')
+    try:
+      found[name] = float(number)
+    except ValueError as error:
+      raise InputError(f'--shares: expected name:number, got {text!r}') from error
+  return found or None
+
+
+def _text(config: Config) -> str:
+  if config.text:
+    path = pathlib.Path(config.text)
+    return files.decode(files.read(path), path)
+  return '\n'.join(pydoc.splits()['train'])
+
+
+def _tokens(config: Config) -> Tokens:
+  if not config.checkpoint:
+    return _BYTES
+  return _pieces(config.checkpoint, _sizes(config).vocabulary)
+
+
+@functools.lru_cache(maxsize=1)
+def _pieces(directory: str, size: int) -> Pieces:
+  return Pieces(pathlib.Path(directory), size)
+
+
+@functools.lru_cache(maxsize=1)
+def _checkpoint(directory: str) -> opt_checkpoint.Checkpoint:
+  return opt_checkpoint.read(pathlib.Path(directory))
+
+
+def _sizes(config: Config) -> Sizes:
+  if config.checkpoint:
+    return _checkpoint(config.checkpoint).sizes
+  own = SIZES[config.size]
+  hidden = own['hidden']
+  return Sizes(
+    Bytes.size, _POSITIONS, hidden, own['layers'], hidden // 64 or 1, 4 * hidden
+  )
+
+
+def module(config: Config) -> Model:
+  """Makes the network."""
+  sizes = _sizes(config)
+  options: dict[str, Any] = {
+    'dropout': config.dropout,
+    'remat': config.remat,
+    'scan_layers': config.scan_layers,
+  }
+
+  def made(rngs: nnx.Rngs) -> nnx.Module:
+    return opt.OPT(sizes, **options, rngs=rngs)
+
+  return made
+
+
+def task(config: Config, datasets: Mapping[int, Instructions]) -> Task:
+  """From the parameters of the checkpoint, or of the training on text."""
+  tokens = datasets[0].tokens
+  return instructions(module(config), datasets, tokens.padding, _start(config))
+
+
+def _start(config: Config) -> Any:
+  if config.checkpoint:
+    return _checkpoint(config.checkpoint).params
+  if config.text_share == 1:
+    return None
+  return _base(config)
+
+
+@functools.lru_cache(maxsize=1)
+def _base(config: Config) -> Any:
+  """The parameters that the training on text ended with."""
+  own = base_study(config)
+  job = study.job_of(own, 'baseline')
+  return weights_of(runner.restored(job), 0)[0]
+
+
+def optimizer(
+  config: Config, datasets: Mapping[int, Instructions]
+) -> optax.GradientTransformation:
+  """Adam with OPT's moments and bound; the rate rises and falls linearly."""
+  num_steps = steps(config, 1)
+  warm = max(1, min(60, num_steps // 10))
+  rate = optax.schedules.join_schedules(
+    [
+      optax.linear_schedule(0.0, config.learning_rate, warm),
+      optax.linear_schedule(config.learning_rate, 0.0, max(1, num_steps - warm)),
+    ],
+    [warm],
+  )
+  return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b1=0.9, b2=0.95))
+
+
+@functools.lru_cache(maxsize=1)
+def _answering(
+  sizes: Sizes, tokens: Tokens, positions: int, longest: int, rule: str
+) -> Answering:
+  """Compiled once for all arms."""
+  return Answering(opt.graph(sizes), tokens, positions, longest, rule)
+
+
+def final(
+  config: Config,
+  datasets: Mapping[int, Instructions],
+  job: runner.Job,
+  state: State,
+  split: str,
+) -> list[Row]:
+  """Scores by level."""
+  positions = min(_sizes(config).positions, 2 * config.length)
+  tokens = datasets[0].tokens
+  answering = _answering(
+    _sizes(config), tokens, positions, config.answer, config.ranking
+  )
+  return instruction_results.final(
+    answering, datasets, job, state, split, config.shots, config.free
+  )
+
+
+def main() -> None:
+  """Reads the flags and runs."""
+  config.launch(Config, run, by_flag(DATASETS, VALUES))
+
+
+if __name__ == '__main__':
+  main()
