@@ -161,7 +161,7 @@ def _table(arms: Mapping[str, Sequence[Row]], names: Sequence[str]) -> str:
       '',
       'Instances, tasks, categories: held-out examples of tasks that were trained on,',
       'other tasks of their categories, tasks of other categories; behind the comma',
-      'the demonstrations. Percent, mean over examples, tasks, categories and then seeds,',
+      'the demonstrations. Percent, mean over examples, tasks, categories, then seeds,',
       '± standard error over the seeds. Chance is that of options; free answers have',
       'none.',
     ]

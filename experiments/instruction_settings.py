@@ -6,7 +6,7 @@ from typing import Any
 # Heads of 64 units, inner layers four times as wide, as OPT's. `tiny` is for tests.
 SIZES: Mapping[str, Mapping[str, int]] = {
   'tiny': {'hidden': 64, 'layers': 2},
-  'small': {'hidden': 256, 'layers': 4},
+  'small': {'hidden': 256, 'layers': 2},
   'medium': {'hidden': 512, 'layers': 6},
 }
 DATASETS: Mapping[str, Mapping[str, Any]] = {

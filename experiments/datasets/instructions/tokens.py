@@ -23,6 +23,8 @@ class Tokens(Protocol):
     end: what an answer ends with.
   """
 
+  def __hash__(self) -> int: ...
+
   @property
   def size(self) -> int: ...
 
