@@ -135,6 +135,7 @@ def run(config: Config) -> pathlib.Path:
   check(config)
   config = filled(config)
   workdir = pathlib.Path(config.workdir)
+  _loaded(config)  # what is at fault in it is told before anything is trained
   study.train(base_study(config))
   study.run(study_of(config))
   print(instruction_results.write(workdir, config.shots))

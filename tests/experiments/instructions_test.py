@@ -1,0 +1,188 @@
+"""The program of instruction tuning: its task, its answers, and its whole run."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import regularizers as reg
+from experiments import config, instructions
+from experiments.datasets.instructions.collection import (
+  Collection,
+  Example,
+  InstructionTask,
+)
+from experiments.datasets.instructions.splits import HeldOut, split
+from experiments.datasets.instructions.tokens import Bytes
+from experiments.errors import InputError
+from experiments.instruction_answers import Answering
+from experiments.instruction_data import Instructions, Options
+from experiments.instruction_task import instructions as task_of
+from experiments.models import opt
+from experiments.models.opt_layers import Sizes
+
+SIZES = Sizes(Bytes.size, 128, 16, layers=1, heads=2, ffn=32)
+LOSS = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.2))(
+  reg.cross_entropy
+)
+
+
+def module(rngs: nnx.Rngs) -> opt.OPT:
+  return opt.OPT(SIZES, init_std=0.3, rngs=rngs)
+
+
+@pytest.fixture(scope='module')
+def data() -> Instructions:
+  examples = tuple(Example(str(i), f'ask {i}', (f'{i}' * 3,)) for i in range(32))
+  words = ('no',), ('yes',)
+  labelled = tuple(Example(str(i), f'is {i}', words[i % 2]) for i in range(32))
+  tasks = (
+    InstructionTask('copy', 'own', 'c', ('Copy it.',), examples),
+    InstructionTask('even', 'own', 'c', ('Is it odd?',), labelled),
+  )
+  own = Collection(tasks)
+  levels = split(own, HeldOut((), ('own/even',)), seed=0, evaluated=4)
+  return Instructions('own', own, levels, Bytes(), Options(64, 2), {'own/copy': 1.0})
+
+
+def test_a_packed_batch_is_its_examples_one_at_a_time(data):
+  """Losses and gradients, with the regularizers, on the fused form."""
+  task = task_of(module, {0: data}, Bytes.padding)
+  params, rest = task.init(jax.random.key(0))
+  packed = data.stream(0).batch(0)
+
+  def summed(params, batch):
+    outputs, _ = task.apply(params, rest, batch, None)
+    value, statistics = task.objective(
+      LOSS, outputs, batch, step=jnp.int32(0), key=jax.random.key(0)
+    )
+    return value * statistics['nll'][1], statistics['nll']
+
+  run = jax.jit(jax.value_and_grad(summed, has_aux=True))
+  (value, nll), gradient = run(params, packed)
+  total, parts, sums = 0.0, None, np.zeros(2)
+  for row in range(2):
+    for segment in range(1, packed['segment'][row].max() + 1):
+      (own, own_nll), own_gradient = run(params, _alone(packed, row, segment))
+      total += own
+      sums += np.array(own_nll)
+      parts = jax.tree.map(jnp.add, parts, own_gradient) if parts else own_gradient
+  np.testing.assert_allclose(total, value, rtol=1e-5)
+  np.testing.assert_allclose(sums, np.array(nll), rtol=1e-5)
+  scale = optax.tree.norm(gradient)
+  jax.tree.map(
+    lambda own, expected: np.testing.assert_allclose(own, expected, atol=2e-6 * scale),
+    parts,
+    gradient,
+  )
+
+
+def _alone(batch, row: int, segment: int):
+  """One example at the start of the first row."""
+  place = batch['segment'][row] == segment
+  found = {name: np.zeros_like(array) for name, array in batch.items()}
+  for name, array in batch.items():
+    found[name][0, : place.sum()] = array[row][place]
+  found['segment'][0, : place.sum()] = 1
+  return found
+
+
+def test_answers_do_not_depend_on_their_neighbours(data):
+  """Nor does the choice of an option, nor on how prompts are padded."""
+  params, _ = task_of(module, {0: data}, Bytes.padding).init(jax.random.key(1))
+  answering = Answering(opt.graph(SIZES), Bytes(), 128, 6)
+  rows = {**data.levels.test['instances'], **data.levels.test['tasks']}
+  together = answering.answers(params, data.collection, rows, 1)
+  alone = [
+    answer
+    for name, places in rows.items()
+    for place in places
+    for answer in answering.answers(params, data.collection, {name: (place,)}, 1)
+  ]
+  # What may be shown depends on what is asked; without demonstrations all is equal.
+  assert [a.name for a in together] == [a.name for a in alone]
+  together = answering.answers(params, data.collection, rows, 0)
+  alone = [
+    answer
+    for name, places in rows.items()
+    for place in places
+    for answer in answering.answers(params, data.collection, {name: (place,)}, 0)
+  ]
+  assert together == alone
+  assert {answer.text for answer in together if answer.task == 'own/even'} <= {
+    'yes',
+    'no',
+  }
+
+
+def run(tmp_path, **more):
+  options = {
+    'workdir': str(tmp_path / 'run'),
+    'cache_dir': str(tmp_path / 'cache'),
+    'size': 'tiny',
+    'num_steps': 4,
+    'text_steps': 2,
+    'rows': 1,
+    'length': 128,
+    'answer': 4,
+    'evaluated': 1,
+    'shots': (0,),
+    'arms': ('baseline', 'label_smoothing'),
+    **more,
+  }
+  return instructions.run(instructions.Config(**options))
+
+
+def test_the_whole_program(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(instructions, '_EXAMPLES', 12)
+  workdir = run(tmp_path)
+  table = (workdir / 'levels.md').read_text()
+  for name in ('untuned', 'baseline', 'label_smoothing', 'chance'):
+    assert f'| {name} ' in table
+  assert table in capsys.readouterr().out
+  assert (workdir / 'levels.png').stat().st_size > 1000
+  lines = (workdir / 'baseline' / 'predictions.jsonl').read_text().splitlines()
+  first = json.loads(lines[0])
+  assert {'Task', 'Instance', 'prediction', 'level', 'shots'} <= {*first}
+  mixture = [
+    json.loads(line)
+    for line in (workdir / 'baseline' / 'mixture.jsonl').read_text().splitlines()
+  ]
+  assert sum(row['rate'] for row in mixture) == pytest.approx(1)
+  assert sum(row['drawn'] for row in mixture) > 0
+  before = (workdir / 'baseline' / 'record.jsonl').read_bytes()
+  run(tmp_path)
+  assert (workdir / 'baseline' / 'record.jsonl').read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
+    ({'dataset': 'natural'}, '--data_dir'),
+    ({'data_dir': 'x', 'dataset': 'generated'}, '--data_dir'),
+    ({'batch_size': 3}, '--rows'),
+    ({'num_epochs': 3}, '--num_steps'),
+    ({'answer': 300}, '--answer'),
+    ({'shares': ('a',)}, '--shares'),
+    ({'arms': ('batch_norm',)}, 'batch_norm'),
+    ({'data_dir': '/nowhere'}, '/nowhere'),
+    ({'checkpoint': '/nowhere'}, '/nowhere'),
+    ({'held_out': '/nowhere'}, '/nowhere'),
+    ({'shares': ('other:1',)}, 'no benchmark other'),
+  ],
+)
+def test_bad_input(tmp_path, monkeypatch, given, message):
+  monkeypatch.setattr(instructions, '_EXAMPLES', 12)
+  options = {'workdir': str(tmp_path / 'run'), 'cache_dir': str(tmp_path / 'cache')}
+  with pytest.raises(InputError, match=message):
+    instructions.run(instructions.Config(**{**options, **given}))
+
+
+def test_every_flag_has_help():
+  for field in instructions.Config.__dataclass_fields__.values():
+    assert field.metadata['help']
+  assert issubclass(instructions.Config, config.Config)
