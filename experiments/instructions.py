@@ -22,112 +22,39 @@ import optax
 from flax import nnx
 
 from experiments import (
-  arms,
   config,
   instruction_results,
   opt_checkpoint,
   runner,
   study,
 )
-from experiments.config import by_flag, fill, flag, steps
+from experiments.config import by_flag, steps
 from experiments.datasets import files, pydoc
 from experiments.datasets.directories import default_cache
-from experiments.datasets.instructions import generated, mixtures, prompts, read, splits
+from experiments.datasets.instructions import (
+  generated,
+  leakage,
+  mixtures,
+  read,
+  splits,
+)
 from experiments.datasets.instructions.collection import Collection
 from experiments.datasets.instructions.tokens import Bytes, Pieces, Tokens
-from experiments.errors import InputError, needs
 from experiments.evaluate import Row
 from experiments.instruction_answers import Answering
+from experiments.instruction_config import Config, check, filled, shares
 from experiments.instruction_data import TEXT, Instructions, Options
 from experiments.instruction_settings import DATASETS, GRID, SIZES, VALUES
 from experiments.instruction_task import instructions
 from experiments.measures import SCORE
 from experiments.models import opt
 from experiments.models.opt_layers import Sizes
-from experiments.scores.instructions import RULES
 from experiments.state import State, weights_of
 from experiments.task import Model, Task
 
-ARMS = ('baseline', 'label_smoothing', 'confidence_penalty')
 _EXAMPLES = 400  # of a generated task
 _POSITIONS = 1024
 _BYTES = Bytes()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(config.Config):
-  """The common flags, and what is particular to instructions."""
-
-  dataset: str = flag(
-    None,
-    'generated (embedded) or natural (Super-NaturalInstructions); default: natural '
-    'with --data_dir',
-    config.one_of(*DATASETS),
-  )
-  arms: tuple[str, ...] = flag(ARMS, 'what is compared: see experiments.arms')
-  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
-  vmap: bool = flag(False, 'train the runs of an arm side by side')
-  cache_dir: str | None = flag(None, 'where the generated tasks are kept')
-  lenient: bool = flag(False, 'files that cannot be read are listed and left out')
-  checkpoint: str | None = flag(None, 'directory of an OPT to tune, with its tokenizer')
-  held_out: str | None = flag(None, 'JSON file of held-out categories and tasks')
-  held_out_categories: int = flag(
-    2, 'categories of which nothing is trained on', config.natural
-  )
-  held_out_tasks: int = flag(3, 'tasks of other categories', config.natural)
-  split_seed: int = flag(0, 'of what is held out', config.natural)
-  mixture: str = flag(
-    'proportional', 'rates of the tasks of a benchmark', config.one_of(*mixtures.KINDS)
-  )
-  cap: int = flag(mixtures.CAP, 'examples of a task that count; 0: all', config.natural)
-  temperature: float = flag(2.0, 'of --mixture=temperature', config.positive)
-  shares: tuple[str, ...] = flag((), 'of benchmarks: name:number; others have none')
-  text: str | None = flag(None, 'file of plain text; default: the embedded one')
-  text_share: float = flag(0.05, 'share of plain text in tuning', config.probability)
-  text_steps: int = flag(None, 'steps on plain text before tuning', config.count)
-  demonstrations: float = flag(
-    0.0,
-    'exponent of the number of demonstrations in training; 0: none',
-    config.non_negative,
-  )
-  counted: str = flag('target', 'what the loss counts', config.one_of(*prompts.LOSSES))
-  shots: tuple[int, ...] = flag((0, 2), 'demonstrations in evaluation', config.natural)
-  ranking: str = flag('sum', 'by which options are ranked', config.one_of(*RULES))
-  free: str = flag(None, 'score of free answers', config.one_of('exact', 'rouge'))
-  size: str = flag(None, 'of the network', config.one_of(*SIZES))
-  length: int = flag(None, 'ids of a row', config.count)
-  rows: int = flag(None, 'rows of a batch', config.count)
-  answer: int = flag(None, 'most ids of an answer', config.count)
-  evaluated: int = flag(None, 'most test examples of a task', config.count)
-  dropout: float = flag(0.0, 'share of units dropped', config.share)
-  remat: bool = flag(False, 'compute layers again in the backward pass')
-  scan_layers: bool = flag(False, 'compile one layer and repeat it')
-
-
-def filled(config: Config) -> Config:
-  """What is not given, by data set."""
-  name = config.dataset or ('natural' if config.data_dir else 'generated')
-  config = dataclasses.replace(config, dataset=name)
-  return fill(config, DATASETS[name])
-
-
-def check(config: Config) -> None:
-  """Refuses what does not go together."""
-  arms.refuse(config.arms, 'batch_norm', 'the layers have none here')
-  arms.refuse(config.arms, 'dropout', '--dropout is for all arms here')
-  if config.batch_size is not None:
-    raise InputError('--batch_size: --rows takes its place')
-  if config.num_epochs is not None:
-    raise InputError('--num_epochs: --num_steps takes its place: tasks are drawn')
-  own = filled(config)
-  if own.dataset == 'natural' and not config.data_dir:
-    raise InputError('--dataset=natural: needs --data_dir, a directory of tasks')
-  if own.dataset == 'generated' and config.data_dir:
-    raise InputError('--data_dir applies to --dataset=natural alone')
-  if own.answer >= own.length:
-    raise InputError('--answer: expected less than --length')
-  _shares(config)
-  needs('rouge_score', *['tokenizers'] * bool(config.checkpoint), 'num2words')
 
 
 def run(config: Config) -> pathlib.Path:
@@ -138,6 +65,7 @@ def run(config: Config) -> pathlib.Path:
   _loaded(config)  # what is at fault in it is told before anything is trained
   study.train(base_study(config))
   study.run(study_of(config))
+  print(read.counts(_collection(config)))
   print(instruction_results.write(workdir, config.shots))
   return workdir
 
@@ -202,14 +130,14 @@ def _loaded(config: Config) -> Instructions:
   for name, rows in levels.train.items():
     counts.setdefault(collection.by_id[name].benchmark, {})[name] = len(rows)
   if config.text_share == 1:
-    shares = {TEXT: 1.0}
+    rates = {TEXT: 1.0}
   else:
-    shares = mixtures.probabilities(
+    rates = mixtures.probabilities(
       counts,
       kind=config.mixture,
       cap=config.cap or None,
       temperature=config.temperature,
-      shares=_shares(config),
+      shares=shares(config),
       extra={TEXT: config.text_share},
     )
   return Instructions(
@@ -218,10 +146,27 @@ def _loaded(config: Config) -> Instructions:
     levels=levels,
     tokens=_tokens(config),
     options=Options(config.length, config.rows, config.demonstrations, config.counted),
-    shares=shares,
+    shares=rates,
     text=_text(config),
-    about={'collection': read.counts(collection), 'skipped': list(collection.skipped)},
+    about={
+      'tasks': len(collection.tasks),
+      'skipped': list(collection.skipped),
+      **_leakage(collection, levels),
+    },
   )
+
+
+def _leakage(collection: Collection, levels: splits.Levels) -> dict[str, Any]:
+  """Pairs of tasks with much in common; each origin is said once."""
+  found = leakage.shared(collection, levels)
+  origins = {text for pair in found for text in pair.origins}
+  pairs = [pair for pair in found if pair.examples > leakage.SHARE]
+  return {
+    'shared_origins': sorted(origins),
+    'shared_words': [
+      f'{pair.evaluated} {pair.examples:.1%} in {pair.train}' for pair in pairs
+    ],
+  }
 
 
 @functools.lru_cache(maxsize=2)
@@ -250,17 +195,6 @@ def _held_out(config: Config, collection: Collection) -> splits.HeldOut:
     categories=config.held_out_categories,
     tasks=config.held_out_tasks,
   )
-
-
-def _shares(config: Config) -> Mapping[str, float] | None:
-  found: dict[str, float] = {}
-  for text in config.shares:
-    name, _, number = text.rpartition(':')
-    try:
-      found[name] = float(number)
-    except ValueError as error:
-      raise InputError(f'--shares: expected name:number, got {text!r}') from error
-  return found or None
 
 
 def _text(config: Config) -> str:

@@ -10,6 +10,7 @@ from experiments.datasets.instructions import (
   collection,
   generated,
   generated_rules,
+  leakage,
   natural,
   read,
   splits,
@@ -204,3 +205,25 @@ def test_answers_of_generated_tasks(rule):
     assert asked.strip()
     assert answer.strip() == answer
     assert found.setdefault(asked, answer) == answer
+
+
+def test_leakage():
+  long = 'one two three four five six seven eight nine ten eleven twelve thirteen'
+  told = tuple(Example(str(i), f'{i} {long}', ('yes',)) for i in range(12))
+  other = tuple(
+    Example(str(i), f'Say: {long.title()}!' if i < 3 else f'short {i}', ('no',))
+    for i in range(12)
+  )
+  first = InstructionTask(
+    'first', 'own', 'c', ('Do.',), told, sources=('Wiki',), urls=('x',)
+  )
+  second = InstructionTask('second', 'own', 'd', ('Do.',), other, sources=('wiki ',))
+  third = InstructionTask('third', 'own', 'd', ('Do.',), other[3:])
+  own = Collection((first, second, third))
+  levels = splits.split(own, splits.HeldOut(('d',), ()), seed=0, evaluated=100)
+  by_pair = {(s.train, s.evaluated): s for s in leakage.shared(own, levels)}
+  assert {*by_pair} == {('own/first', 'own/first'), ('own/first', 'own/second')}
+  found = by_pair['own/first', 'own/second']
+  assert (found.examples, found.origins) == (0.25, ('wiki',))
+  assert by_pair['own/first', 'own/first'].examples == 1
+  assert by_pair['own/first', 'own/first'].origins == ()

@@ -1,0 +1,101 @@
+"""Flags of experiments.instructions, and what of them does not go together."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from experiments import arms, config
+from experiments.config import fill, flag
+from experiments.datasets.instructions import mixtures, prompts
+from experiments.errors import InputError, needs
+from experiments.instruction_settings import DATASETS, SIZES
+from experiments.scores.instructions import RULES
+
+ARMS = ('baseline', 'label_smoothing', 'confidence_penalty')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(config.Config):
+  """The common flags, and what is particular to instructions."""
+
+  dataset: str = flag(
+    None,
+    'generated (embedded) or natural (Super-NaturalInstructions); default: natural '
+    'with --data_dir',
+    config.one_of(*DATASETS),
+  )
+  arms: tuple[str, ...] = flag(ARMS, 'what is compared: see experiments.arms')
+  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
+  vmap: bool = flag(False, 'train the runs of an arm side by side')
+  cache_dir: str | None = flag(None, 'where the generated tasks are kept')
+  lenient: bool = flag(False, 'files that cannot be read are listed and left out')
+  checkpoint: str | None = flag(None, 'directory of an OPT to tune, with its tokenizer')
+  held_out: str | None = flag(None, 'JSON file of held-out categories and tasks')
+  held_out_categories: int = flag(
+    2, 'categories of which nothing is trained on', config.natural
+  )
+  held_out_tasks: int = flag(3, 'tasks of other categories', config.natural)
+  split_seed: int = flag(0, 'of what is held out', config.natural)
+  mixture: str = flag(
+    'proportional', 'rates of the tasks of a benchmark', config.one_of(*mixtures.KINDS)
+  )
+  cap: int = flag(mixtures.CAP, 'examples of a task that count; 0: all', config.natural)
+  temperature: float = flag(2.0, 'of --mixture=temperature', config.positive)
+  shares: tuple[str, ...] = flag((), 'of benchmarks: name:number; others have none')
+  text: str | None = flag(None, 'file of plain text; default: the embedded one')
+  text_share: float = flag(0.05, 'share of plain text in tuning', config.probability)
+  text_steps: int = flag(None, 'steps on plain text before tuning', config.count)
+  demonstrations: float = flag(
+    0.0,
+    'exponent of the number of demonstrations in training; 0: none',
+    config.non_negative,
+  )
+  counted: str = flag('target', 'what the loss counts', config.one_of(*prompts.LOSSES))
+  shots: tuple[int, ...] = flag((0, 2), 'demonstrations in evaluation', config.natural)
+  ranking: str = flag('sum', 'by which options are ranked', config.one_of(*RULES))
+  free: str = flag(None, 'score of free answers', config.one_of('exact', 'rouge'))
+  size: str = flag(None, 'of the network', config.one_of(*SIZES))
+  length: int = flag(None, 'ids of a row', config.count)
+  rows: int = flag(None, 'rows of a batch', config.count)
+  answer: int = flag(None, 'most ids of an answer', config.count)
+  evaluated: int = flag(None, 'most test examples of a task', config.count)
+  dropout: float = flag(0.0, 'share of units dropped', config.share)
+  remat: bool = flag(False, 'compute layers again in the backward pass')
+  scan_layers: bool = flag(False, 'compile one layer and repeat it')
+
+
+def filled(config: Config) -> Config:
+  """What is not given, by data set."""
+  name = config.dataset or ('natural' if config.data_dir else 'generated')
+  config = dataclasses.replace(config, dataset=name)
+  return fill(config, DATASETS[name])
+
+
+def check(config: Config) -> None:
+  """Refuses what does not go together."""
+  arms.refuse(config.arms, 'batch_norm', 'the layers have none here')
+  arms.refuse(config.arms, 'dropout', '--dropout is for all arms here')
+  if config.batch_size is not None:
+    raise InputError('--batch_size: --rows takes its place')
+  if config.num_epochs is not None:
+    raise InputError('--num_epochs: --num_steps takes its place: tasks are drawn')
+  own = filled(config)
+  if own.dataset == 'natural' and not config.data_dir:
+    raise InputError('--dataset=natural: needs --data_dir, a directory of tasks')
+  if own.dataset == 'generated' and config.data_dir:
+    raise InputError('--data_dir applies to --dataset=natural alone')
+  if own.answer >= own.length:
+    raise InputError('--answer: expected less than --length')
+  shares(config)
+  needs('rouge_score', *['tokenizers'] * bool(config.checkpoint), 'num2words')
+
+
+def shares(config: Config) -> Mapping[str, float] | None:
+  """Of benchmarks; None where none are given."""
+  found: dict[str, float] = {}
+  for text in config.shares:
+    name, _, number = text.rpartition(':')
+    try:
+      found[name] = float(number)
+    except ValueError as error:
+      raise InputError(f'--shares: expected name:number, got {text!r}') from error
+  return found or None
