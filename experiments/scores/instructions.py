@@ -41,8 +41,8 @@ def rouge_l(prediction: str, references: Sequence[str]) -> float:
   words are their characters.
 
   Example:
-    >>> rouge_l('the cats sat', ['a cat sat there'])
-    57.142857142857146
+    >>> round(rouge_l('the cats sat', ['a cat sat there']), 4)
+    57.1429
   """
   own = normalized(prediction)
   best = 0.0
