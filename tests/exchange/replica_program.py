@@ -2,8 +2,8 @@
 
 replica_program.py DIRECTORY INDEX COUNT WIDTH STEPS STATE LOG
 
-It goes on from STATE, which it writes at every step. A line of LOG is its step and
-those of its peers, as it has them then.
+It goes on from STATE, which it writes at every step, and cuts LOG back to it. A line of
+LOG is its step and those of its peers, as it has them then.
 """
 
 import os
@@ -20,7 +20,7 @@ import numpy as np
 import regularizers as reg
 from regularizers.exchange import Directory, Peers
 
-PLACE, STATE, LOG = sys.argv[1], pathlib.Path(sys.argv[6]), sys.argv[7]
+PLACE, STATE, LOG = sys.argv[1], *map(pathlib.Path, sys.argv[6:8])
 INDEX, COUNT, WIDTH, STEPS = map(int, sys.argv[2:6])
 EVERY, SECONDS = 10, 0.005  # steps, and at least so long is one
 LOSS = reg.codistillation(0.5)(reg.cross_entropy)
@@ -38,6 +38,12 @@ def update(weights: jax.Array, peers: Peers) -> jax.Array:
   return weights - 0.1 * jax.grad(mean_loss)(weights)
 
 
+def cut_back(lines: int) -> None:
+  """A kill between log and state leaves a line of a step that is taken again."""
+  if LOG.exists():
+    LOG.write_text(''.join(LOG.read_text().splitlines(keepends=True)[:lines]))
+
+
 def main() -> None:
   first, weights = 0, jnp.full((WIDTH, 3), 0.1 * INDEX)
   if STATE.exists():
@@ -45,7 +51,8 @@ def main() -> None:
     first, weights = int(saved['step']), jnp.asarray(saved['weights'])
   exchange = Directory(PLACE, INDEX, COUNT, EVERY)
   peers = exchange.init(weights)
-  with open(LOG, 'a') as log:
+  cut_back(first)
+  with LOG.open('a') as log:
     for step in range(first, STEPS):
       peers = exchange(step, weights, peers)
       weights = update(weights, peers)
