@@ -66,10 +66,13 @@ def with_outside(
 ) -> dict[int, Dataset]:
   """With a split of images that are of no class, whose labels mean nothing."""
   own = {'image': images, 'label': np.zeros(len(images), np.int32)}
-  return {
-    seed: dataclasses.replace(dataset, splits={**dataset.splits, OUTSIDE: own})
-    for seed, dataset in datasets.items()
+  # Seeds that share a data set go on sharing it, and its fingerprint.
+  distinct = {id(dataset): dataset for dataset in datasets.values()}
+  extended = {
+    key: dataclasses.replace(dataset, splits={**dataset.splits, OUTSIDE: own})
+    for key, dataset in distinct.items()
   }
+  return {seed: extended[id(dataset)] for seed, dataset in datasets.items()}
 
 
 def final(

@@ -47,8 +47,7 @@ def load(
       uniformly; which ones is drawn from the seed.
 
   Returns:
-    By seed: ``image`` [n, 32, 32, 3] uint8 and ``label`` [n] int32. Images are shared
-    between the seeds where all of them are kept.
+    By seed: ``image`` [n, 32, 32, 3] uint8 and ``label`` [n] int32.
 
   Raises:
     InputError: files are missing or malformed, or there are too few images.
@@ -67,8 +66,11 @@ def load(
     raise InputError(
       f'--num_train: expected 1 to {len(label)}, or 0 for all of them, got {num_train}'
     )
-  result = {}
+  result: dict[int, Dataset] = {}
   for seed in range(seeds):
+    if result and num_train is None and not label_noise:
+      result[seed] = result[0]  # nothing is drawn
+      continue
     own, wrong = image, label
     if num_train is not None:
       order = random_state(seed, 0, _SUBSET).permutation(len(label))

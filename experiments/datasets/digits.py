@@ -11,6 +11,7 @@ from experiments.datasets.noise import noisy, random_state
 from experiments.errors import InputError
 
 NUM_CLASSES = 10
+SIDE = 8
 NUM_TRAIN, NUM_VALIDATION = 1077, 360  # the other 360 are the test split
 _SPLIT_SEED = 1797  # fixed: every run sees the same three splits
 _SUBSET, _NOISE = 1, 2  # streams of random numbers
