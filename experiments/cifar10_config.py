@@ -21,7 +21,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     'outside': 'textures',
     'depth': 10,
     'growth': 8,
-    'num_epochs': 40,
+    'num_epochs': 20,
     'batch_size': 50,
     'learning_rate': 0.1,
     'dropout': 0.2,

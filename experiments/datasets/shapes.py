@@ -30,6 +30,7 @@ class Drawing:
     side: of an image in pixels.
     morphed: share of the images that are between two shapes.
     size: least and largest radius.
+    turn: largest angle to either side, in radians.
     off_centre: farthest shift of the centre along either axis.
     contrast: least and largest distance of the two colours, by channel on average.
     shading: largest change of the background from the centre to an edge.
@@ -38,11 +39,12 @@ class Drawing:
 
   side: int = 16
   morphed: float = 0.3
-  size: tuple[float, float] = (0.5, 0.85)
-  off_centre: float = 0.2
-  contrast: tuple[float, float] = (0.15, 0.5)
-  shading: float = 0.2
-  grain: float = 0.1
+  size: tuple[float, float] = (0.65, 0.9)
+  turn: float = 0.3
+  off_centre: float = 0.1
+  contrast: tuple[float, float] = (0.3, 0.6)
+  shading: float = 0.1
+  grain: float = 0.05
 
 
 DRAWING = Drawing()
@@ -110,7 +112,7 @@ def _placed(
   line = (np.arange(drawing.side) + 0.5) * 2 / drawing.side - 1
   shift = random.uniform(-drawing.off_centre, drawing.off_centre, (2, size, 1, 1))
   x, y = line[None, None, :] - shift[0], line[None, :, None] - shift[1]
-  turn = random.uniform(0, 2 * np.pi, (size, 1, 1))
+  turn = random.uniform(-drawing.turn, drawing.turn, (size, 1, 1))
   radius = random.uniform(*drawing.size, (size, 1, 1))
   across = (np.cos(turn) * x + np.sin(turn) * y) / radius
   return across, (np.cos(turn) * y - np.sin(turn) * x) / radius
