@@ -37,7 +37,7 @@ COLUMNS = {
   'nll': ('nll', 3),
   'ece': ('ece', 3),
   'brier': ('brier', 3),
-  'temperature': ('T', 2),
+  'best_temperature': ('T', 2),
   'nll_scaled': ('nll / T', 3),
   'ece_scaled': ('ece / T', 3),
   'brier_scaled': ('brier / T', 3),
@@ -131,7 +131,7 @@ def _row(
   if 'validation' in logits:
     scale = scores.temperature(logits['validation'], labels['validation'])
     cooled = scores.means((test / scale).astype(np.float32), true)
-    row['temperature'] = scale
+    row['best_temperature'] = scale
     row |= {f'{name}_scaled': cooled[name] for name in ('nll', 'ece', 'brier')}
     if OUTSIDE in logits:
       inside, outside = (scores.entropies(z / scale) for z in (test, logits[OUTSIDE]))
@@ -186,7 +186,7 @@ def _cell(series: Series, name: str) -> str:
   if not values:
     return report.NOTHING
   text = f'{np.mean(values):.{digits}f}'
-  if len(values) > 1 and name in ('error', 'nll', 'ece', 'brier', 'temperature', PAIRED):
+  if len(values) > 1 and name in ('error', 'nll', 'ece', 'brier', 'best_temperature', PAIRED):
     error = np.std(values, ddof=1) / len(values) ** 0.5
     text += f' ± {error:.{digits}f}'
   return text
