@@ -166,7 +166,9 @@ def render(runs: Sequence[Run], *, markdown: bool = False) -> str:
 
 def _lines(group: Group) -> list[list[str]]:
   series = [series for run in group.finished for series in run.series]
-  names = [n for n in COLUMNS if any(n in r for s in series for r in s.results.values())]
+  names = [
+    n for n in COLUMNS if any(n in r for s in series for r in s.results.values())
+  ]
   header = ['arm', *(COLUMNS[name][0] for name in names)]
   paired = PAIRED in names
   cells = [[own.name, *(_cell(own, name) for name in names)] for own in series]
@@ -186,7 +188,14 @@ def _cell(series: Series, name: str) -> str:
   if not values:
     return report.NOTHING
   text = f'{np.mean(values):.{digits}f}'
-  if len(values) > 1 and name in ('error', 'nll', 'ece', 'brier', 'best_temperature', PAIRED):
+  if len(values) > 1 and name in (
+    'error',
+    'nll',
+    'ece',
+    'brier',
+    'best_temperature',
+    PAIRED,
+  ):
     error = np.std(values, ddof=1) / len(values) ** 0.5
     text += f' ± {error:.{digits}f}'
   return text

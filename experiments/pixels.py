@@ -31,7 +31,9 @@ class Scale:
     mean, std = (np.array(own, np.float32) for own in (self.mean, self.std))
     shape = pixels.shape
     offset = jnp.broadcast_to(mean / std, shape)
-    return pixels.astype(jnp.float32) * jnp.broadcast_to(1 / (255 * std), shape) - offset
+    return (
+      pixels.astype(jnp.float32) * jnp.broadcast_to(1 / (255 * std), shape) - offset
+    )
 
   @property
   def filling(self) -> np.ndarray:

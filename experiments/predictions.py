@@ -56,6 +56,6 @@ def read(run: Run, *names: str) -> list[np.ndarray]:
 
 def has(run: Run, name: str) -> bool:
   """Whether there is an array of that name."""
-  with (run.path / NAME).open('rb') as stream:
-    with np.load(stream, allow_pickle=False) as arrays:
-      return name in arrays.files
+  path = run.path / NAME
+  with path.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
+    return name in arrays.files

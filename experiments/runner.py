@@ -210,8 +210,8 @@ def _train(
     step = int(state.step)
     last = step == job.num_steps
     if last or step % job.eval_every == 0:
-      for split in job.splits:
-        rows += evaluate(job.task, loss, state, split, job.vmap)
+      found = (evaluate(job.task, loss, state, s, job.vmap) for s in job.splits)
+      rows = sum(found, rows)
     if rows:
       append(job, rows)
       seconds = round(time.monotonic() - began, 3)

@@ -75,7 +75,7 @@ def entropies(logits: np.ndarray) -> np.ndarray:
 
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-  """The chance that a value of the second is above one of the first; ties are halves."""
+  """The chance that an unknown value is above a known one; a tie is half a chance."""
   ranks = scipy.stats.rankdata(np.concatenate([known, unknown]))
   n, m = len(known), len(unknown)
   return float((ranks[n:].sum() - m * (m + 1) / 2) / (n * m))
