@@ -1,4 +1,4 @@
-"""Flags of experiments.cifar10, what is put in for those left out, and what is wrong."""
+"""Flags of experiments.cifar10, and what is put in for those left out."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -79,9 +79,10 @@ def pixel_classification(
         yield {key: array[rows] for key, array in arrays.items()} | {'mask': mask}
       return
     for step, batch in enumerate(task.batches('train', seed, start_step), start_step):
-      if augment:
-        random = random_state(seed, step, _AUGMENTATION)
-        batch = {**batch, 'image': shifted(batch['image'], random, scale.filling)}
-      yield batch
+      if not augment:
+        yield batch
+        continue
+      random = random_state(seed, step, _AUGMENTATION)
+      yield {**batch, 'image': shifted(batch['image'], random, scale.filling)}
 
   return dataclasses.replace(task, apply=apply, batches=batches, mesh=mesh)

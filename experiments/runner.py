@@ -210,8 +210,8 @@ def _train(
     step = int(state.step)
     last = step == job.num_steps
     if last or step % job.eval_every == 0:
-      found = (evaluate(job.task, loss, state, s, job.vmap) for s in job.splits)
-      rows = sum(found, rows)
+      options = (job.task, loss, state)
+      rows += [r for split in job.splits for r in evaluate(*options, split, job.vmap)]
     if rows:
       append(job, rows)
       seconds = round(time.monotonic() - began, 3)
