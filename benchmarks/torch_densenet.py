@@ -119,7 +119,8 @@ def divide_by_n(model: nn.Module) -> None:
     if norm.training:
       n = x.numel() // x.shape[1]
       biased = x.detach().var((0, 2, 3), unbiased=False)
-      norm.running_var -= norm.momentum * biased / (n - 1)
+      # Not in place: the backward pass checks that it is as it was.
+      norm.running_var = norm.running_var - norm.momentum * biased / (n - 1)
 
   for module in model.modules():
     if isinstance(module, nn.BatchNorm2d):

@@ -1,7 +1,6 @@
 """A densely connected network (DenseNet), with images' channels first inside."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -217,8 +216,7 @@ class DenseNet(nnx.Module):
     if rest or layers < 1:
       form = f'{of_layer}n + {BLOCKS + 1}'
       raise InputError(f'depth: expected {form} with n = 1, 2, ..., got {depth}')
-    self.mode = functools.partial(Mode, dropout=dropout, remat=remat)
-    self.channels = channels
+    self.channels, self.dropout, self.remat = channels, dropout, remat
     width = 2 * growth if bottleneck else 16
     self.stem = _kernel(3, channels, width, rngs)
     self.blocks, self.transitions = nnx.List(), nnx.List()
@@ -258,7 +256,7 @@ class DenseNet(nnx.Module):
         f'images: expected [n, {SIDE} or more, {SIDE} or more, {self.channels}], '
         f'got {list(images.shape)}'
       )
-    mode = self.mode(training=not deterministic, rngs=rngs)
+    mode = Mode(not deterministic, self.dropout, rngs, self.remat)
     x = convolution(images.transpose(3, 0, 1, 2), self.stem[...])
     pieces, moments = self.blocks[0](x, mode)
     for block, transition in zip(self.blocks[1:], self.transitions, strict=True):
