@@ -133,13 +133,15 @@ class DenseBlock(nnx.Module):
   def __init__(
     self, width: int, layers: int, growth: int, bottleneck: bool, *, rngs: nnx.Rngs
   ):
-    self.narrow, self.inner, self.wide = nnx.List(), nnx.List(), nnx.List()
+    narrow, inner, wide = [], [], []
     for fan_in in range(width, width + layers * growth, growth):
       if bottleneck:
-        self.narrow.append(NormConv(1, fan_in, 4 * growth, rngs=rngs))
-        self.inner.append(Running(4 * growth))
+        narrow.append(NormConv(1, fan_in, 4 * growth, rngs=rngs))
+        inner.append(Running(4 * growth))
       between = 4 * growth if bottleneck else fan_in
-      self.wide.append(NormConv(3, between, growth, rngs=rngs))
+      wide.append(NormConv(3, between, growth, rngs=rngs))
+    self.narrow, self.inner = nnx.List(narrow), nnx.List(inner)
+    self.wide = nnx.List(wide)
     self.running = Running(width + layers * growth)
 
   def __call__(self, x: Images, mode: Mode) -> tuple[list[Images], list[Moments]]:
@@ -205,7 +207,7 @@ class DenseNet(nnx.Module):
       dropout: share dropped after each convolution but the first.
       channels: of an image.
       remat: less memory in training and more time: what the convolutions take is
-        computed again for the gradient.
+        computed again for the gradient. XLA:CPU undoes most of it.
       rngs: key ``params``.
 
     Raises:
@@ -219,14 +221,16 @@ class DenseNet(nnx.Module):
     self.channels, self.dropout, self.remat = channels, dropout, remat
     width = 2 * growth if bottleneck else 16
     self.stem = _kernel(3, channels, width, rngs)
-    self.blocks, self.transitions = nnx.List(), nnx.List()
+    blocks: list[DenseBlock] = []
+    transitions = []
     for _ in range(BLOCKS):
-      if self.blocks:
+      if blocks:
         kept = int(width * reduction)
-        self.transitions.append(NormConv(1, width, kept, rngs=rngs))
+        transitions.append(NormConv(1, width, kept, rngs=rngs))
         width = kept
-      self.blocks.append(DenseBlock(width, layers, growth, bottleneck, rngs=rngs))
+      blocks.append(DenseBlock(width, layers, growth, bottleneck, rngs=rngs))
       width += layers * growth
+    self.blocks, self.transitions = nnx.List(blocks), nnx.List(transitions)
     self.norm = Norm(width)
     self.output = nnx.Linear(width, num_classes, kernel_init=_output, rngs=rngs)
 

@@ -98,9 +98,9 @@ def test_what_a_call_refuses():
     run(model, images(), False)
 
 
-def test_less_memory_changes_nothing():
-  """The same values and gradients in float64; a good part less between the two."""
-  found, memory = [], []
+def test_what_is_computed_again_changes_nothing():
+  """The same values and gradients in float64; the program asks for it once a layer."""
+  found, barriers = [], []
   with jax.enable_x64(True):
     for remat in (False, True):
       init, merged = functions(functools.partial(module, remat=remat))
@@ -110,15 +110,13 @@ def test_less_memory_changes_nothing():
         model, _ = merged(params, rest, None)
         return (model(x, deterministic=False) ** 2).sum(), state_of(model)
 
-      x = jnp.asarray(images(32, 16), float)
-      compiled = (
-        jax.jit(jax.value_and_grad(value, has_aux=True)).lower(*weights, x).compile()
-      )
-      found.append(jax.tree.leaves(compiled(*weights, x)))
-      memory.append(compiled.memory_analysis().temp_size_in_bytes)
+      x = jnp.asarray(images(), float)
+      lowered = jax.jit(jax.value_and_grad(value, has_aux=True)).lower(*weights, x)
+      barriers.append(lowered.as_text().count('stablehlo.optimization_barrier'))
+      found.append(jax.tree.leaves(lowered.compile()(*weights, x)))
+  assert barriers == [0, 3 + 2]
   for a, b in zip(*found, strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * np.abs(a).max())
-  assert memory[1] < 0.9 * memory[0]
 
 
 # Size of the kernel, channels in and out, height and width.
