@@ -1,6 +1,7 @@
 """The DenseNet of the experiments as PyTorch's users write it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,8 @@ class DenseNet(nn.Sequential):
     for module in self.modules():
       if isinstance(module, nn.Conv2d):  # by fan-out
         nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-    nn.init.zeros_(self[-1].bias)
+    last: Any = self[-1]
+    nn.init.zeros_(last.bias)
 
 
 def under_their_names(ours: Ours, theirs: DenseNet) -> dict[str, torch.Tensor]:
@@ -92,11 +94,12 @@ def _layers(model: Ours) -> Iterator[dict[str, np.ndarray]]:
       yield _norm(wide, running)
       yield _conv(wide.kernel)
   yield _norm(model.norm, model.blocks[-1].running)
-  kernel, bias = model.output.kernel[...], model.output.bias[...]
-  yield {'weight': np.asarray(kernel).T, 'bias': np.asarray(bias)}
+  output: Any = model.output
+  kernel, bias = np.asarray(output.kernel[...]), np.asarray(output.bias[...])
+  yield {'weight': kernel.T, 'bias': bias}
 
 
-def _conv(kernel: nn.Parameter) -> dict[str, np.ndarray]:
+def _conv(kernel: Any) -> dict[str, np.ndarray]:
   return {'weight': np.asarray(kernel[...]).transpose(3, 2, 0, 1)}
 
 
@@ -114,12 +117,13 @@ def _norm(norm: Norm, running: Running) -> dict[str, np.ndarray]:
 def divide_by_n(model: nn.Module) -> None:
   """Makes the running variances those over n; PyTorch's are those over n - 1."""
 
-  def hook(norm: nn.BatchNorm2d, inputs: tuple[torch.Tensor], _: object) -> None:
+  def hook(norm: Any, inputs: tuple[torch.Tensor], _: object) -> None:
     (x,) = inputs
     if norm.training:
       n = x.numel() // x.shape[1]
       biased = x.detach().var((0, 2, 3), unbiased=False)
-      norm.running_var -= norm.momentum * biased / (n - 1)
+      # Not in place: the backward pass checks that it is as it was.
+      norm.running_var = norm.running_var - norm.momentum * biased / (n - 1)
 
   for module in model.modules():
     if isinstance(module, nn.BatchNorm2d):

@@ -65,7 +65,7 @@ def _plain_gradients(x: jax.Array, kernel: jax.Array, above: jax.Array) -> Pair:
 
 
 def _places(size: int) -> list[tuple[int, int]]:
-  return list(itertools.product(range(size), repeat=2))
+  return list(itertools.product(range(size), range(size)))
 
 
 def _padded(x: jax.Array, margin: int) -> jax.Array:

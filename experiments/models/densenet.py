@@ -1,7 +1,6 @@
 """A densely connected network (DenseNet), with images' channels first inside."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -134,13 +133,15 @@ class DenseBlock(nnx.Module):
   def __init__(
     self, width: int, layers: int, growth: int, bottleneck: bool, *, rngs: nnx.Rngs
   ):
-    self.narrow, self.inner, self.wide = nnx.List(), nnx.List(), nnx.List()
+    narrow, inner, wide = [], [], []
     for fan_in in range(width, width + layers * growth, growth):
       if bottleneck:
-        self.narrow.append(NormConv(1, fan_in, 4 * growth, rngs=rngs))
-        self.inner.append(Running(4 * growth))
+        narrow.append(NormConv(1, fan_in, 4 * growth, rngs=rngs))
+        inner.append(Running(4 * growth))
       between = 4 * growth if bottleneck else fan_in
-      self.wide.append(NormConv(3, between, growth, rngs=rngs))
+      wide.append(NormConv(3, between, growth, rngs=rngs))
+    self.narrow, self.inner = nnx.List(narrow), nnx.List(inner)
+    self.wide = nnx.List(wide)
     self.running = Running(width + layers * growth)
 
   def __call__(self, x: Images, mode: Mode) -> tuple[list[Images], list[Moments]]:
@@ -174,12 +175,12 @@ class DenseNet(nnx.Module):
   Side by side under ``jax.vmap`` runs take longer on the CPU than one after the other.
 
   Example:
-    >>> model = DenseNet(10, depth=7, growth=4, dropout=0.2, rngs=nnx.Rngs(0))
-    >>> images = jax.numpy.ones((2, 8, 8, 3))
-    >>> rngs = nnx.Rngs(dropout=1)
-    >>> logits = model(images, deterministic=False, rngs=rngs)  # moves the statistics
-    >>> model(images, deterministic=True).shape
-    (2, 10)
+    >>> model = DenseNet(5, depth=7, growth=3, dropout=0.2, rngs=nnx.Rngs(0))
+    >>> logits_of = nnx.jit(DenseNet.__call__, static_argnames='deterministic')
+    >>> images, rngs = jax.numpy.ones((2, 8, 8, 3)), nnx.Rngs(dropout=1)
+    >>> _ = logits_of(model, images, deterministic=False, rngs=rngs)  # moves statistics
+    >>> logits_of(model, images, deterministic=True).shape
+    (2, 5)
   """
 
   def __init__(
@@ -206,7 +207,7 @@ class DenseNet(nnx.Module):
       dropout: share dropped after each convolution but the first.
       channels: of an image.
       remat: less memory in training and more time: what the convolutions take is
-        computed again for the gradient.
+        computed again for the gradient. XLA:CPU undoes most of it.
       rngs: key ``params``.
 
     Raises:
@@ -217,18 +218,19 @@ class DenseNet(nnx.Module):
     if rest or layers < 1:
       form = f'{of_layer}n + {BLOCKS + 1}'
       raise InputError(f'depth: expected {form} with n = 1, 2, ..., got {depth}')
-    self.mode = functools.partial(Mode, dropout=dropout, remat=remat)
-    self.channels = channels
+    self.channels, self.dropout, self.remat = channels, dropout, remat
     width = 2 * growth if bottleneck else 16
     self.stem = _kernel(3, channels, width, rngs)
-    self.blocks, self.transitions = nnx.List(), nnx.List()
+    blocks: list[DenseBlock] = []
+    transitions = []
     for _ in range(BLOCKS):
-      if self.blocks:
+      if blocks:
         kept = int(width * reduction)
-        self.transitions.append(NormConv(1, width, kept, rngs=rngs))
+        transitions.append(NormConv(1, width, kept, rngs=rngs))
         width = kept
-      self.blocks.append(DenseBlock(width, layers, growth, bottleneck, rngs=rngs))
+      blocks.append(DenseBlock(width, layers, growth, bottleneck, rngs=rngs))
       width += layers * growth
+    self.blocks, self.transitions = nnx.List(blocks), nnx.List(transitions)
     self.norm = Norm(width)
     self.output = nnx.Linear(width, num_classes, kernel_init=_output, rngs=rngs)
 
@@ -258,7 +260,7 @@ class DenseNet(nnx.Module):
         f'images: expected [n, {SIDE} or more, {SIDE} or more, {self.channels}], '
         f'got {list(images.shape)}'
       )
-    mode = self.mode(training=not deterministic, rngs=rngs)
+    mode = Mode(not deterministic, self.dropout, rngs, self.remat)
     x = convolution(images.transpose(3, 0, 1, 2), self.stem[...])
     pieces, moments = self.blocks[0](x, mode)
     for block, transition in zip(self.blocks[1:], self.transitions, strict=True):
