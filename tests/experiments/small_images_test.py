@@ -1,5 +1,6 @@
 """Small colour images: drawn, read in three forms, moved; and every way to be wrong."""
 
+import io
 import pathlib
 
 import numpy as np
@@ -91,11 +92,19 @@ def test_folders_of_classes_alternate(tmp_path):
   np.testing.assert_array_equal(values, [0, 100, 1, 101, 2, 102])
 
 
+def png(pixels: np.ndarray) -> io.BytesIO:
+  content = io.BytesIO()
+  Image.fromarray(pixels).save(content, 'png')
+  content.seek(0)
+  return content
+
+
 def test_prepared_by_tensorflow_datasets_in_the_order_of_its_files(tmp_path):
   images = planes(6).transpose(0, 2, 3, 1)
   examples = {
     split: [
-      {'id': f'{split}_{row:05}', 'image': images[row], 'label': row} for row in rows
+      {'id': f'{split}_{row:05}', 'image': png(images[row]), 'label': row}
+      for row in rows
     ]
     for split, rows in {'train': (3, 1, 0, 2), 'test': (5, 4)}.items()
   }
@@ -203,12 +212,12 @@ def test_labels_of_morphs_are_drawn_by_what_is_seen():
   """A morph has up to half of its second shape, which is that often the label."""
   plain = shapes.Drawing(morphed=0.0)
   morphs = shapes.Drawing(morphed=1.0)
-  size = 4000
+  size = 1000
   first, _ = (shapes.drawn(size, random_state(7), d)['label'] for d in (plain, morphs))
   mixed = shapes.drawn(size, random_state(7), morphs)['label']
   changed = (first != mixed).mean()
-  # A quarter on average; the standard error is 0.007.
-  assert changed == pytest.approx(0.25, abs=0.025)
+  # A quarter on average; the standard error is 0.014.
+  assert changed == pytest.approx(0.25, abs=0.05)
   counts = np.bincount(mixed, minlength=shapes.NUM_CLASSES)
   assert counts.min() > 0.1 * size
   with pytest.raises(InputError, match='label_noise: expected a share'):
