@@ -78,11 +78,13 @@ class ShardedCategorical:
     >>> loss = reg.label_smoothing(0.1)(reg.cross_entropy)
     >>> def sharded(logits, labels):
     ...   return loss(reg.ShardedCategorical(logits, 'model'), labels)
-    >>> whole = jax.shard_map(
-    ...   sharded,
-    ...   mesh=Mesh(jax.devices()[:1], 'model'),
-    ...   in_specs=(P(None, 'model'), P()),
-    ...   out_specs=P(),
+    >>> whole = jax.jit(
+    ...   jax.shard_map(
+    ...     sharded,
+    ...     mesh=Mesh(jax.devices()[:1], 'model'),
+    ...     in_specs=(P(None, 'model'), P()),
+    ...     out_specs=P(),
+    ...   )
     ... )
     >>> print(whole(jnp.array([[2.0, 1.0, 0.1, -1.0]]), jnp.array([0])).round(4))
     [0.5968]

@@ -20,9 +20,6 @@ from jax.sharding import PartitionSpec as P
 
 import regularizers as reg
 
-# One process computes for all of them.
-pytestmark = pytest.mark.xdist_group('sharded')
-
 EVEN, UNEVEN = problems.EVEN, problems.UNEVEN
 HERE = pathlib.Path(__file__).parent
 SECONDS = 600  # what a stuck collective may cost
