@@ -1,5 +1,6 @@
 """Strict and reproducible: runs before any test module or doctest is imported."""
 
+import gc
 import os
 import pathlib
 import random
@@ -32,6 +33,12 @@ hypothesis.settings.register_profile(
   'regularizers', derandomize=True, deadline=None, database=None, print_blob=True
 )
 hypothesis.settings.load_profile('regularizers')
+
+
+def pytest_collection_finish() -> None:
+  """What is imported stays: not looked through again at every collection."""
+  gc.collect()
+  gc.freeze()
 
 
 @pytest.fixture(autouse=True)
