@@ -18,7 +18,7 @@ if 'REGULARIZERS_TEST_CACHE' not in os.environ:
   _cache = tempfile.TemporaryDirectory(prefix='regularizers-tests-')
   os.environ['REGULARIZERS_TEST_CACHE'] = _cache.name
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _cache.name
-  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.5'
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 
 import hypothesis
 import jax
