@@ -98,7 +98,7 @@ class LinearCategorical:
       'temperature': None,
     }
     size = check_chunk_size(chunk_size) or tiles.tile_size(rows, num_classes)
-    tiling = Tiling(num_classes, min(size, num_classes))
+    tiling = Tiling.of(num_classes, size)
     self._fill(where, inputs, shape, AffineLogits(tiling, dtype))
 
   def _fill(
@@ -188,7 +188,7 @@ class LinearCategorical:
 
   def log_probs(self) -> jax.Array:
     """log p of every class, ``[..., V]``; builds what this class avoids."""
-    whole = Tiling(self.num_classes, self.num_classes)
+    whole = Tiling.of(self.num_classes, self.num_classes)
     logits = dataclasses.replace(self._logits, tiling=whole)
     z = logits(self._inputs, self._rows(self.where), whole.tile(jnp.asarray(0)))
     log_p = self._centred(z)

@@ -17,6 +17,7 @@ from regularizers.chunks import Packing, Rows, pack
 from regularizers.collectives import equally_varying, fold
 from regularizers.kernels import tiles
 from regularizers.kernels.affine import soft_cap
+from regularizers.kernels.slices import Slices
 from regularizers.linear_checks import check_chunk_size, check_linear
 from regularizers.loss import Loss, check_keywords
 from regularizers.reductions import fit, masked_sum
@@ -165,7 +166,7 @@ def _rows(
   wanted = max(count // 32 + width // 3, _SMALL // num_classes, 8)
   chunks = max(-(-count // wanted), 1)
   even = 8 * -(-count // (8 * chunks))  # so that the last one overlaps little
-  return Rows(shape, max(min(size or even, count), 1))
+  return Rows(shape, Slices.over_devices(count, size or even))
 
 
 @dataclasses.dataclass(frozen=True)
