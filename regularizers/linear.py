@@ -41,6 +41,12 @@ class LinearCategorical:
   and ``vmap`` work. Products of bfloat16 inputs are summed in float32, in both
   passes; gradients come in the dtypes of the inputs.
 
+  Under `jax.jit` hidden states may be split over devices by rows, and the kernel by
+  classes, evenly: nothing is gathered. What moves is, with every slice, a few numbers a
+  row and, if the classes are split, the gradient of the hidden states; inside
+  `jax.shard_map` a `ShardedCategorical` of this moves them once. A mesh of explicit
+  axes wants `jax.sharding.auto_axes` around the call.
+
   Args:
     hidden: ``[..., D]``, floating.
     kernel: ``[D, V]``, floating.

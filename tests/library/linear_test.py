@@ -71,13 +71,11 @@ def test_size_of_slices_changes_nothing(case: transforms.Case, size: int):
   ('rows', 'classes'), [(1, 1), (704, 10000), (2048, 32000), (7, 50257), (10**6, 9)]
 )
 def test_chosen_slices_cover_every_class_once(rows: int, classes: int):
-  tiling = tiles.Tiling(classes, tiles.tile_size(rows, classes))
-  assert 1 <= tiling.size <= classes
-  assert (
-    (tiling.num_tiles - 1) * tiling.size < classes <= tiling.num_tiles * tiling.size
-  )
+  slices = tiles.Tiling.of(classes, tiles.tile_size(rows, classes)).slices
+  assert 1 <= slices.size <= classes
+  assert (slices.count - 1) * slices.size < classes <= slices.count * slices.size
   if rows > 100 and classes > 1000:
-    assert tiling.size <= classes / 25
+    assert slices.size <= classes / 25
 
 
 STATISTICS = {
