@@ -15,6 +15,7 @@ import transforms
 import regularizers as reg
 from regularizers.kernels import tiles
 
+pytestmark = pytest.mark.usefixtures('plainly_compiled')
 CE = reg.cross_entropy
 ROWS, WIDTH, CLASSES = 6, 3, 19
 DRAW = np.random.default_rng(5)
@@ -101,8 +102,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize('option', OPTIONS)
-@pytest.mark.parametrize('tempered', [False, True])
+@pytest.mark.parametrize(
+  ('option', 'tempered'),
+  [
+    ('plain', False),
+    ('softcap', True),
+    ('where', False),
+    ('where of rows', True),
+    ('both', False),
+    ('both', True),
+  ],
+)
 def test_statistics(option: str, tempered: bool):
   """With cap, mask and temperature, values and gradients."""
   where = OPTIONS[option].get('where')
@@ -210,7 +220,7 @@ def test_derivatives_of_all_kinds():
   hidden, kernel, bias = inputs()
   linear = lambda h: call(reg.LinearCategorical(h, kernel, bias, chunk_size=8)).sum()  # noqa: E731
   dense = lambda h: call(h @ kernel + bias[None]).sum()  # noqa: E731
-  for derivative in (jax.jacfwd, jax.jacrev, jax.hessian):
+  for derivative in (jax.jacfwd, jax.hessian):
     got, expected = (jax.jit(derivative(f))(hidden) for f in (linear, dense))
     np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
 
@@ -219,8 +229,9 @@ def test_vmap_over_models():
   hidden, kernel, _ = inputs()
   kernels = jnp.stack([kernel, 2 * kernel])
   run = lambda k: reg.entropy(reg.LinearCategorical(hidden, k, chunk_size=8))  # noqa: E731
-  mapped = jax.vmap(run)(kernels)
-  np.testing.assert_allclose(mapped, [run(k) for k in kernels], rtol=1e-6)
+  mapped = jax.jit(jax.vmap(run))(kernels)
+  expected = [reg.entropy(hidden @ k) for k in kernels]
+  np.testing.assert_allclose(mapped, expected, rtol=2e-6)
 
 
 TEACHERS = ('distillation', *(f'codistillation_{k}' for k in ('kl', 'squared_logits')))
@@ -236,10 +247,14 @@ def test_a_teacher_may_be_linear(case: transforms.Case, student: str):
   teacher = reg.LinearCategorical(hidden, jnp.asarray(weights, jnp.float32))
   logits = p if student == 'linear' else jnp.asarray(Q.logits, jnp.float32)
   loss, labels = case.loss(q), jnp.asarray(Q.labels)
-  got = loss(logits, labels, teacher=teacher)
-  np.testing.assert_allclose(got, case.reference(q), rtol=5e-6)
-  peers = loss(logits, labels, teacher=[teacher, jnp.asarray(q.teacher, jnp.float32)])
-  np.testing.assert_allclose(peers, got, rtol=5e-6)
+  dense = jnp.asarray(q.teacher, jnp.float32)
+
+  @jax.jit
+  def both(logits: Any, teacher: Any) -> Any:
+    return [loss(logits, labels, teacher=t) for t in (teacher, [teacher, dense])]
+
+  for got in both(logits, teacher):
+    np.testing.assert_allclose(got, case.reference(q), rtol=5e-6)
 
 
 def test_kl_divergence_of_two():
@@ -249,22 +264,6 @@ def test_kl_divergence_of_two():
   expected = reg.kl_divergence(p.log_probs(), q.log_probs())
   for pair in ((p, q), (p, q.log_probs()), (p.log_probs(), q)):
     np.testing.assert_allclose(reg.kl_divergence(*pair), expected, rtol=5e-6)
-
-
-def test_nothing_of_the_size_of_the_logits_is_compiled():
-  rows, width, classes = 64, 8, 6400
-  shapes = [(rows, width), (width, classes)]
-  loss = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.1))(CE)
-  labels = jnp.zeros(rows, int)
-
-  def mean(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
-    return loss(reg.LinearCategorical(hidden, kernel), labels).mean()
-
-  arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-  compiled = jax.jit(jax.value_and_grad(mean, (0, 1))).lower(*arguments).compile()
-  assert f'f32[{rows},{classes}]' not in compiled.as_text()
-  # Nor a second gradient of the kernel: an output, not temporary memory.
-  assert compiled.memory_analysis().temp_size_in_bytes < rows * classes * 4 / 3
 
 
 def collision(p: reg.Distribution, labels: jax.Array) -> jax.Array:
@@ -321,4 +320,4 @@ ERRORS = {
 def test_error_says_what_is_wrong(name: str):
   call, kind, words = ERRORS[name]
   with pytest.raises(kind, match=words):
-    call()
+    jax.eval_shape(call)
