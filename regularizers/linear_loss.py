@@ -48,12 +48,12 @@ def linear_loss(
   while its logits are at hand: 6·rows·D·V floating-point operations, and no more
   memory than a few chunks of logits beside one float32 gradient of the kernel.
   `LinearCategorical` gives a loss per position and forward-mode derivatives, for 8.
-  Under `jax.jit` positions and classes may be split over devices, evenly: nothing is
-  gathered, but the gradient of the kernel is added up over the positions' devices, and
-  that of the hidden states over the classes', with every chunk. To add up once, split
-  positions inside `jax.shard_map`, with ``normalizer=psum(mask.sum(), axis)``, and
-  classes with `ShardedCategorical`. A mesh of explicit axes wants
-  `jax.sharding.auto_axes` around the call.
+  Under `jax.jit` positions (their leading axis) and classes may be split over devices,
+  evenly: nothing is gathered, but the gradient of the kernel is added up over the
+  positions' devices, and that of the hidden states over the classes', with every
+  chunk. To add up once, split positions inside `jax.shard_map`, with
+  ``normalizer=psum(mask.sum(), axis)``, and classes with `ShardedCategorical`. A mesh
+  of explicit axes wants `jax.sharding.auto_axes` around the call.
 
   Args:
     loss: any loss of this package, or ``(logits, labels, …) -> [...]`` such as

@@ -14,6 +14,7 @@ import transforms
 
 import regularizers as reg
 from regularizers.kernels import tiles
+from regularizers.kernels.slices import Slices
 
 pytestmark = pytest.mark.usefixtures('plainly_compiled')
 CE = reg.cross_entropy
@@ -77,6 +78,22 @@ def test_chosen_slices_cover_every_class_once(rows: int, classes: int):
   assert (slices.count - 1) * slices.size < classes <= slices.count * slices.size
   if rows > 100 and classes > 1000:
     assert slices.size <= classes / 25
+
+
+@pytest.mark.parametrize(
+  ('length', 'size', 'blocks'), [(5, 3, 1), (12, 4, 2), (14, 4, 2)]
+)
+def test_slices_have_a_share_of_every_block(length: int, size: int, blocks: int):
+  slices, array, seen = Slices(length, size, blocks), jnp.arange(length), []
+  for index in range(slices.count):
+    start = slices.start(jnp.asarray(index))
+    part = slices.cut(array, start, 0)
+    owners = np.bincount(part // (length // blocks), minlength=blocks)
+    np.testing.assert_array_equal(owners, size // blocks)
+    seen += np.asarray(part)[slices.fresh(jnp.asarray(index))].tolist()
+    wide = slices.put(jnp.zeros((2, length), int), jnp.stack([part, -part]), start, 1)
+    np.testing.assert_array_equal(wide[1], jnp.where(jnp.isin(array, part), -array, 0))
+  assert sorted(seen) == list(range(length))
 
 
 STATISTICS = {
