@@ -28,13 +28,10 @@ class Slices:
 
   @classmethod
   def over_devices(cls, length: int, size: int) -> 'Slices':
-    """As many blocks as an even layout over the devices may have.
-
-    Inside `jax.shard_map` a device has an axis of its own: one block.
-    """
-    if size >= length or jax.sharding.get_abstract_mesh().manual_axes:
-      return cls(length, max(min(size, length), 1))
-    blocks = math.gcd(length, jax.device_count())
+    """As many blocks as an even layout over the devices may have."""
+    if size >= length:
+      return cls(length, max(length, 1))
+    blocks = math.gcd(length, _num_devices())
     return cls(length, blocks * max(size // blocks, 1), blocks)
 
   @property
@@ -89,3 +86,12 @@ class Slices:
       return array
     before, after = array.shape[: axis - 1], array.shape[axis + 1 :]
     return array.reshape(*before, self.blocks * array.shape[axis], *after)
+
+
+def _num_devices() -> int:
+  """Of all that an array seen here may lie on; inside `jax.shard_map` mostly one."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if not mesh.manual_axes:
+    return jax.device_count()
+  rest = [n for name, n in mesh.shape.items() if name not in mesh.manual_axes]
+  return math.prod(rest)

@@ -132,3 +132,10 @@ LINEAR: dict[str, Any] = {
   ).mean(),
   'linear_loss': lambda h, k, y: reg.linear_loss(everything(), h, k, y, chunk_size=8),
 }
+
+
+def share_of_rows(hidden: jax.Array, kernel: jax.Array, labels: jax.Array) -> Any:
+  """The same mean of rows that are split over the mesh axis 'data'."""
+  loss = everything()
+  part = reg.linear_loss(loss, hidden, kernel, labels, None, ROWS, chunk_size=4)
+  return jax.lax.psum(part, 'data')  # type: ignore[no-untyped-call]

@@ -249,13 +249,23 @@ def collectives_of(compiled: Any) -> list[str]:
 
 
 def linear_under_jit() -> dict[str, Any]:
-  """Rows split in 2 and classes in 4 by NamedSharding alone; several chunks."""
+  """Rows split in 2 and classes in 4 by NamedSharding; several chunks.
+
+  'partly': rows inside `jax.shard_map`, classes by NamedSharding.
+  """
   mesh = Mesh(np.array(jax.devices()).reshape(2, 4), ('data', 'model'))
   specs = P('data'), P(None, 'model'), P('data')
   layout = [NamedSharding(mesh, spec) for spec in specs]
   arguments = jax.device_put(problems.linear_problem(), tuple(layout))
   out: dict[str, Any] = {}
-  for name, mean in problems.LINEAR.items():
+  partly = jax.shard_map(
+    problems.share_of_rows,
+    mesh=mesh,
+    in_specs=(P('data'), P(), P('data')),
+    out_specs=P(),
+    axis_names={'data'},
+  )
+  for name, mean in {**problems.LINEAR, 'partly': partly}.items():
     step = jax.jit(
       jax.value_and_grad(mean, (0, 1)),
       out_shardings=(NamedSharding(mesh, P()), tuple(layout[:2])),

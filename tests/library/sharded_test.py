@@ -177,7 +177,7 @@ def test_plain_jit_moves_no_array_of_rows_and_classes(results: Results):
     assert np.prod(sizes) <= 2 * problems.ROWS, collective
 
 
-@pytest.mark.parametrize('name', problems.LINEAR)
+@pytest.mark.parametrize('name', [*problems.LINEAR, 'partly'])
 def test_linear_forms_under_plain_jit_gather_nothing(name: str, results: Results):
   """Rows and classes split: neither kernel nor logits nor hidden states are moved.
 
