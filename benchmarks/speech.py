@@ -6,8 +6,8 @@ Takes about four minutes and writes benchmarks/results/speech.md. PyTorch gets a
 threads as this process may use cores, as XLA does. A training step of ours is one of
 `experiments.train.training`, as `experiments.timit` takes it: a batch in, a state out,
 with the sums for nll, entropy and gradient norm; the step in PyTorch
-(benchmarks/torch_speech.py) has the loss alone. Both bound the gradient and end in Adam.
-Before anything is timed, losses and gradients of both are held against each other.
+(benchmarks/torch_speech.py) has the loss alone. Both bound the gradient and end in
+Adam. Before anything is timed, their losses and gradients are held against each other.
 """
 
 import dataclasses
@@ -193,8 +193,8 @@ def page(cases: Mapping[str, Case], rounds: int, load: str) -> str:
       ['model', 'candidate', 'ms', 'ratio', 'quartiles', 'frames a second'],
       [r for name, case in cases.items() for r in training_rows(name, case, rounds)],
     ),
-    'PyTorch passes padding by as packed sequences. It is faster where it reads padding '
-    'as if it were frames, which gives other figures.',
+    'PyTorch passes padding by as packed sequences, for the way back has to begin at '
+    'the end of each utterance. Reading padding as frames changes what comes out.',
     '## Decoding to the full length',
     timing.table(
       ['model', 'utterances', 'ms', 'seconds of speech', 'real-time factor'],

@@ -103,6 +103,8 @@ def check(config: Any, datasets: Defaults, sizes: Sizes) -> None:
     for name in _OF_LAS:
       if getattr(config, name) is not None:
         raise InputError(f'--{name} applies to --model=las alone')
+    if own.dataset == 'fsdd':
+      raise InputError('--model=framewise: nobody knows the times of phones in fsdd')
     if own.loss == 'fused':
       raise InputError('--loss=fused applies to --model=las alone')
   if config.batch_size is not None:

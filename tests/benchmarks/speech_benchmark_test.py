@@ -26,9 +26,7 @@ def test_both_compute_the_same(merge: str):
 def test_the_check_can_fail(monkeypatch: pytest.MonkeyPatch):
   """Backward layers that begin in the padding."""
   twin = torch_speech.twin
-  monkeypatch.setattr(
-    torch_speech, 'twin', lambda *given: twin(*given, packed=False)
-  )
+  monkeypatch.setattr(torch_speech, 'twin', lambda *given: twin(*given, packed=False))
   with pytest.raises(AssertionError):
     speech.check_equal({'small': case('skip')})
 

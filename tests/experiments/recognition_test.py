@@ -170,6 +170,7 @@ BAD = {
   'batch norm': ({'arms': ('batch_norm',)}, 'no batch_norm'),
   'frames': ({'model': 'framewise', 'beam': 3}, '--beam applies to --model=las'),
   'fused': ({'model': 'framewise', 'loss': 'fused'}, '--loss=fused applies'),
+  'times': ({'model': 'framewise', 'data_dir': 'x'}, 'nobody knows the times'),
   'size': ({'size': 'laurent'}, '--size: expected one of small, timit'),
   'even': ({'filter_width': 4}, 'expected an odd number, got 4'),
   'halvings': ({'halvings': 3}, '--halvings: expected up to 2'),
