@@ -41,7 +41,7 @@ RESULTS = pathlib.Path(__file__).parent / 'results'
 CLIP = 1.0
 RATE = 16_000  # samples a second
 SPOKEN = 10  # seconds of the recordings whose features are computed
-LETTERS = 32  # of WSJ's transcripts, about
+LETTERS = 28  # of WSJ's transcripts, about
 
 NOTES = ''
 

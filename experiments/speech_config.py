@@ -92,6 +92,18 @@ def filled(config: Any, datasets: Defaults, sizes: Sizes) -> Any:
   return fill(dataclasses.replace(config, arms=config.arms or chosen), own[config.size])
 
 
+def cases(datasets: Defaults, sizes: Sizes) -> Defaults:
+  """What ``filled`` puts in, as the help of the flags tells it."""
+  of_sizes = {
+    f'{model} {size}': {
+      name: fields[name] for name in fields if model == 'las' or name not in _OF_LAS
+    }
+    for model, own in sizes.items()
+    for size, fields in own.items()
+  }
+  return {**datasets, **of_sizes}
+
+
 def check(config: Any, datasets: Defaults, sizes: Sizes) -> None:
   """Refuses, before anything is filled in, what these data and arms cannot use."""
   own = filled(config, datasets, sizes)
