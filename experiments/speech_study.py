@@ -116,7 +116,7 @@ def described(corpus: Speech) -> Speech:
     f'synthetic speech ({about["synthetic"]})' if 'synthetic' in about else '',
     f'utterances: {", ".join(counts)}',
     *sizes,
-    f'left out as they cannot be read: {unread}' if unread else '',
+    f'left out as they cannot be read: {unread}, see record.jsonl' if unread else '',
     f'{about["padding"]["train"]:.1%} of the frames of training batches are padding',
   ]
   summary = '; '.join(part for part in parts if part)
