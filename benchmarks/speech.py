@@ -87,7 +87,7 @@ class Case:
 
   def task(self) -> Task:
     """The experiment's, of this one batch."""
-    made, batch = translation(self.module, {}, source=speech_study.frames_of), {}
+    made = translation(self.module, {}, source=speech_study.frames_of)
     batch = self.batch()
     return dataclasses.replace(made, batches=lambda *_: itertools.repeat(batch))
 

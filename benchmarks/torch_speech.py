@@ -113,7 +113,8 @@ def _halved(
 def twin(params: Any, sizes: Sizes, *, packed: bool = True) -> Torch:
   """The same model with the same weights."""
   model = Torch(sizes, packed=packed)
-  return torch_translation.copied(model, as_torch(params))
+  torch_translation.load(model, as_torch(params))
+  return model
 
 
 def as_torch(params: Any) -> Arrays:

@@ -164,8 +164,13 @@ def _above(index: int, below: torch.Tensor, outputs: torch.Tensor) -> torch.Tens
   return outputs + below if index >= RESIDUAL_FROM else outputs
 
 
-def loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-  """The mean cross-entropy of the symbols that are there."""
+def loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+  """The mean cross-entropy of the symbols that are there.
+
+  Args:
+    model: takes what its ``given`` names.
+    batch: of tensors.
+  """
   labels = batch['label'].masked_fill(~batch['mask'], PADDING)
   logits = model(*(batch[name] for name in model.given))
   return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=PADDING)
@@ -233,11 +238,13 @@ def _filled(found: Found, cut: Found) -> Found:
 
 def twin(params: Any, sizes: Sizes) -> Torch:
   """The same model with the same weights."""
-  return copied(Torch(sizes), as_torch(params))
+  model = Torch(sizes)
+  load(model, as_torch(params))
+  return model
 
 
-def copied(model: Any, arrays: Arrays) -> Any:
-  """The model with these weights; biases of the states' products are 0."""
+def load(model: nn.Module, arrays: Arrays) -> None:
+  """Gives a model these weights; biases of the states' products are 0."""
   with torch.no_grad():
     for name, parameter in model.named_parameters():
       if 'bias_hh' in name:
@@ -246,7 +253,6 @@ def copied(model: Any, arrays: Arrays) -> Any:
   lacking = model.load_state_dict(copies, strict=False)
   assert not lacking.unexpected_keys
   assert all('bias_hh' in name for name in lacking.missing_keys), lacking
-  return model
 
 
 def as_torch(params: Any) -> Arrays:
