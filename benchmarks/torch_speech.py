@@ -105,7 +105,6 @@ def _halved(
 ) -> tuple[torch.Tensor, torch.Tensor]:
   if merge == 'skip':
     return frames[:, ::2], mask[:, ::2]
-  frames = (frames * mask[..., None])[:, :]
   frames = F.pad(frames, (0, 0, 0, frames.shape[1] % 2))
   return frames.reshape(len(frames), -1, 2 * frames.shape[2]), mask[:, ::2]
 
