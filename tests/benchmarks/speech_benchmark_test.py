@@ -35,8 +35,8 @@ def test_the_page(untimed):
   page = speech.page({'small': case('concat')}, 2, 'load average 0')
   rows = [line.split(' | ') for line in page.splitlines() if line.startswith('| small')]
   names = ['PyTorch', 'PyTorch, padding is read', 'ours']
-  assert [row[1] for row in rows] == [*names, '3', '1']
-  assert [len(row) for row in rows] == [6, 6, 6, 5, 5]
+  assert [row[1] for row in rows[:3]] == names
+  assert [len(row) for row in rows] == [6, 6, 6, 4]
 
 
 def test_the_cases_are_those_of_the_experiments():
