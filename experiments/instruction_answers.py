@@ -51,6 +51,7 @@ class Answering:
     positions: most ids of prompt and answer.
     longest: most ids of an answer.
     rule: by which options are ranked.
+    separator: around demonstrations.
   """
 
   graph: Any
@@ -58,6 +59,7 @@ class Answering:
   positions: int
   longest: int
   rule: str = 'sum'
+  separator: str = prompts.SEPARATOR
 
   def answers(
     self, params: PyTree, collection: Collection, rows: Rows, shots: int, seed: int = 0
@@ -85,14 +87,18 @@ class Answering:
   ) -> Iterator['_Asked']:
     for name, places in rows.items():
       task = collection.by_id[name]
-      others = [i for i in range(len(task.examples)) if i not in set(places)]
-      pool = prompts.pool_of(task, others)
+      # Of the task alone: what is shown does not depend on what else is asked.
+      pool = prompts.pool_of(task, range(len(task.examples)), shots)
       said = task.instructions[0] if task.instructions else ''
       for place in places:
         example = task.examples[place]
         random = np.random.default_rng((seed, place, *name.encode()))
         shown = prompts.shown(pool, example, shots, random)
-        made = functools.partial(prompts.prompt, task, example, shown, instruction=said)
+        made = functools.partial(
+          *(prompts.prompt, task, example, shown),
+          instruction=said,
+          separator=self.separator,
+        )
         outputs = example.outputs
         yield _Asked(name, example.name, outputs, options_of(task, example), made)
 

@@ -63,6 +63,7 @@ def scored(
   category = {task.id: task.category for task in data.collection.tasks}
   row: Row = {'protocols': {}}
   answers = []
+  levels = {level: rows for level, rows in levels.items() if rows}
   for level, rows in levels.items():
     for count in shots:
       own = answering.answers(params, data.collection, rows, count)
