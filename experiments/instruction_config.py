@@ -57,11 +57,9 @@ class Config(config.Config):
   streams_dir: str | None = flag(
     None, 'directory of what --streams names; default: embedded ones'
   )
-  train_tasks: int = flag(
-    0, 'so many tasks alone are trained on; 0: all', config.natural
-  )
+  train_tasks: int = flag(0, 'tasks that are trained on; 0: all', config.natural)
   train_categories: int = flag(
-    0, 'so many categories alone, the largest; 0: all', config.natural
+    0, 'categories that are trained on, the largest; 0: all', config.natural
   )
   text_steps: int = flag(None, 'steps on plain text before tuning', config.count)
   demonstrations: float = flag(

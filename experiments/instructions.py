@@ -204,10 +204,15 @@ def optimizer(
 
 @functools.lru_cache(maxsize=1)
 def _answering(
-  sizes: Sizes, tokens: Tokens, positions: int, longest: int, rule: str
+  sizes: Sizes,
+  tokens: Tokens,
+  positions: int,
+  longest: int,
+  rule: str,
+  separator: str,
 ) -> Answering:
   """Compiled once for all arms."""
-  return Answering(opt.graph(sizes), tokens, positions, longest, rule)
+  return Answering(opt.graph(sizes), tokens, positions, longest, rule, separator)
 
 
 def final(
@@ -221,7 +226,8 @@ def final(
   positions = min(_sizes(config).positions, 2 * config.length)
   tokens = datasets[0].tokens
   answering = _answering(
-    _sizes(config), tokens, positions, config.answer, config.ranking
+    *(_sizes(config), tokens, positions, config.answer, config.ranking),
+    separator=datasets[0].options.separator,
   )
   return instruction_results.final(
     answering, datasets, job, state, split, config.shots, config.free

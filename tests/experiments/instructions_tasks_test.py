@@ -95,10 +95,10 @@ def test_held_out_of_what_is_not_there(held, message):
 def test_a_file_of_what_is_held_out(tmp_path, text):
   path = tmp_path / 'held.json'
   path.write_text('{"categories": ["c0"], "tasks": ["own/t1"]}')
-  assert splits.read(path) == splits.HeldOut(('c0',), ('own/t1',))
+  assert splits.read(path, levelled()[0]) == splits.HeldOut(('c0',), ('own/t1',))
   path.write_text(text)
   with pytest.raises(InputError, match=r'held\.json'):
-    splits.read(path)
+    splits.read(path, levelled()[0])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 import regularizers as reg
-from experiments import config, instructions
+from experiments import config, instruction_loading, instructions
 from experiments.datasets.instructions.collection import (
   Collection,
   Example,
@@ -138,7 +138,7 @@ def run(tmp_path, **more):
 
 
 def test_the_whole_program(tmp_path, monkeypatch, capsys):
-  monkeypatch.setattr(instructions, '_EXAMPLES', 12)
+  monkeypatch.setattr(instruction_loading, 'EXAMPLES', 12)
   workdir = run(tmp_path)
   table = (workdir / 'levels.md').read_text()
   for name in ('untuned', 'baseline', 'label_smoothing', 'chance'):
@@ -176,7 +176,7 @@ def test_the_whole_program(tmp_path, monkeypatch, capsys):
   ],
 )
 def test_bad_input(tmp_path, monkeypatch, given, message):
-  monkeypatch.setattr(instructions, '_EXAMPLES', 12)
+  monkeypatch.setattr(instruction_loading, 'EXAMPLES', 12)
   options = {'workdir': str(tmp_path / 'run'), 'cache_dir': str(tmp_path / 'cache')}
   with pytest.raises(InputError, match=message):
     instructions.run(instructions.Config(**{**options, **given}))

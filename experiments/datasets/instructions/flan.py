@@ -1,10 +1,10 @@
 """FLAN's chains of thought: question, answer and explanation between tabs.
 
-Each example is put into one of the task's templates, pairs of an input and a target with
-``{question}``, ``{answer}`` and ``{chain_of_thought}`` in them, as Chung et al., 2022,
-have them. They stand beside the files: in FLAN's own templates.py, whose ``PATTERNS`` are
-read and never run, or in templates.json: ``{"gsm8k": [["...", "..."], ...]}``; ``*`` is
-for tasks that are not named.
+Each example is put into one of the task's templates, pairs of an input and a target
+with ``{question}``, ``{answer}`` and ``{chain_of_thought}`` in them, as Chung et al.,
+2022, have them. They stand beside the files: in FLAN's own templates.py, whose
+``PATTERNS`` are read and never run, or in templates.json: ``{"gsm8k": [["...", "..."],
+...]}``; ``*`` is for tasks that are not named.
 """
 
 import ast

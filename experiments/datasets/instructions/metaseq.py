@@ -1,6 +1,7 @@
 """Metaseq's files of prompts: ``{"src": ..., "tgt": ...}``, one file a task.
 
-An empty ``src`` is text that is all learned: dialogues, say (Iyer et al., 2022, Table 6).
+An empty ``src`` is text that is all learned, a dialogue, say (Iyer et al., 2022, table
+6).
 """
 
 import pathlib

@@ -1,9 +1,9 @@
 """PromptSource: templates of a data set, which lies beside them as lines of JSON.
 
-Every example is put into one of the templates of the data set's original task, chosen at
-random, so that the size of a task does not grow with its templates (Iyer et al., 2022,
-appendix A). Templates that make nothing of an example in a branch of theirs leave it to
-the others. Nothing is cut off: PromptSource's own ``truncate`` is off.
+Every example is put into one of the templates of the data set's original task, chosen
+at random, so that the size of a task does not grow with its templates (Iyer et al.,
+2022, appendix A). Templates that make nothing of an example in a branch of theirs leave
+it to the others. Nothing is cut off: PromptSource's own ``truncate`` is off.
 """
 
 import dataclasses

@@ -79,7 +79,7 @@ def read(directory: pathlib.Path, *, strict: bool = True) -> Collection:
   if not tasks:
     more = f'; {len(skipped)} left out, the first: {skipped[0]}' if skipped else ''
     raise InputError(
-      f'{directory}: no task in any .json, .jsonl, .tsv or templates.yaml below it{more}'
+      f'{directory}: no task in any .json, .jsonl, .tsv or templates.yaml in it{more}'
     )
   return Collection(tuple(tasks[name] for name in sorted(tasks)), tuple(skipped))
 
@@ -162,12 +162,12 @@ def _reader(
     return flan.read
   where, content = next(_first(source.paths, source.name), ('', {}))
   for module in _LINES:
-    if module.FIELDS <= {*content}:
+    if module.FIELDS.issubset(content):
       return module.read
   if not where:
     raise InputError(f'{first}: task {source.name}: no examples')
   raise InputError(
-    f'{where}: expected the fields src and tgt (metaseq), input and output (MetaICL) or '
+    f'{where}: expected src and tgt (metaseq), input and output (MetaICL) or '
     f'seq_in and seq_out (UnifiedSKG), got {", ".join(content) or "none"}'
   )
 

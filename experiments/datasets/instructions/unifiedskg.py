@@ -1,9 +1,9 @@
 """UnifiedSKG's pairs of sequences, in whose input a structure stands as text.
 
 ``{"seq_in", "seq_out"}`` a line; in place of ``seq_in`` there may be ``text_in`` and
-``struct_in``, which are put together as Xie et al., 2022, put them together; a structure
-that is a table, ``{"header": [...], "rows": [[...]]}``, a list of triples or an object
-is written as text first.
+``struct_in``, which are put together as Xie et al., 2022, put them together; a
+structure that is a table, ``{"header": [...], "rows": [[...]]}``, a list of triples or
+an object is written as text first.
 """
 
 import pathlib
