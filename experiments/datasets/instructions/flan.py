@@ -11,15 +11,14 @@ import ast
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.datasets import files
 from experiments.datasets.instructions import lines
-from experiments.datasets.instructions.collection import Example, InstructionTask
-from experiments.datasets.instructions.lines import Named
+from experiments.datasets.instructions.collection import InstructionTask
 from experiments.errors import InputError
 
 FIELDS = 'question', 'answer', 'chain_of_thought'
@@ -29,34 +28,26 @@ PLAIN: Patterns = (
 )
 
 
-def read(paths: Sequence[pathlib.Path], named: Named) -> InstructionTask:
-  """The task of its files.
+def read(
+  paths: Sequence[pathlib.Path], named: lines.Named, skipped: list[str] | None = None
+) -> InstructionTask:
+  """The task of its files; see ``lines.task``.
 
   Raises:
-    InputError: a line has other than three fields, or an empty one; a template is at
-      fault.
+    InputError: a template is at fault, too.
   """
   patterns = _patterns(paths[0].parent, named.name)
-  return lines.task(named, _examples(paths, named.name, patterns), paths)
+  random = np.random.default_rng(tuple(named.name.encode()))
 
+  def made(line: str) -> lines.Made:
+    texts = [text.strip() for text in line.split('\t')]
+    if len(texts) != len(FIELDS) or not all(texts):
+      raise InputError('expected question, answer and explanation between tabs')
+    asked, answer = patterns[random.integers(len(patterns))]
+    content = dict(zip(FIELDS, texts, strict=True))
+    return lines.Made(_filled(asked, content), _filled(answer, content))
 
-def _examples(
-  paths: Sequence[pathlib.Path], name: str, patterns: Patterns
-) -> Iterator[Example]:
-  random = np.random.default_rng(tuple(name.encode()))
-  count = 0
-  for path in paths:
-    for where, line in lines.numbered(path, name):
-      fields = line.split('\t')
-      if len(fields) != len(FIELDS) or not all(field.strip() for field in fields):
-        raise InputError(
-          f'{where}: expected question, answer and explanation between tabs'
-        )
-      content = dict(zip(FIELDS, map(str.strip, fields), strict=True))
-      asked, answer = patterns[random.integers(len(patterns))]
-      filled = _filled(asked, content), _filled(answer, content)
-      yield Example(f'{name}-{count}', filled[0], (filled[1],))
-      count += 1
+  return lines.task(named, paths, made, skipped)
 
 
 def _filled(pattern: str, content: Mapping[str, str]) -> str:

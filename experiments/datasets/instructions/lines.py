@@ -1,8 +1,8 @@
-"""Examples one a line, each with where it stands: file, line and task."""
+"""Examples one a line; what is wrong with one is said with file, line and task."""
 
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.datasets import files
@@ -18,6 +18,48 @@ class Named(NamedTuple):
   category: str
 
 
+class Made(NamedTuple):
+  """What a line says."""
+
+  asked: str
+  answer: str
+  options: tuple[str, ...] = ()
+
+
+def task(
+  named: Named,
+  paths: Sequence[pathlib.Path],
+  made: Callable[[str], Made],
+  skipped: list[str] | None = None,
+) -> InstructionTask:
+  """Of all lines of the files, in their order.
+
+  Args:
+    named: the task.
+    paths: of its files.
+    made: what a line says, or an ``InputError``.
+    skipped: gets a line for each one that is left out; None: it is an error.
+
+  Raises:
+    InputError: a line is at fault, or there is none.
+  """
+  found: list[Example] = []
+  for path in paths:
+    for where, line in numbered(path, named.name):
+      try:
+        own = made(line)
+      except InputError as error:
+        if skipped is None:
+          raise InputError(f'{where}: {error}') from error
+        skipped.append(f'{where}: {error}')
+        continue
+      name = f'{named.name}-{len(found)}'
+      found.append(Example(name, own.asked, (own.answer,), own.options))
+  if not found:
+    raise InputError(f'{paths[0]}: task {named.name}: no examples')
+  return InstructionTask(named.name, named.benchmark, named.category, (), tuple(found))
+
+
 def numbered(path: pathlib.Path, task: str) -> Iterator[tuple[str, str]]:
   """Lines that are not empty, each behind where it is."""
   for number, line in enumerate(files.lines(files.decode(files.read(path), path)), 1):
@@ -25,25 +67,22 @@ def numbered(path: pathlib.Path, task: str) -> Iterator[tuple[str, str]]:
       yield f'{path}:{number}: task {task}', line
 
 
-def objects(path: pathlib.Path, task: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-  """JSON objects, one a line.
+def fields(line: str) -> Mapping[str, Any]:
+  """Of a JSON object.
 
   Raises:
-    InputError: a line is no JSON object.
+    InputError: it is none.
   """
-  for where, line in numbered(path, task):
-    try:
-      content = json.loads(line)
-    except (ValueError, RecursionError) as error:
-      raise InputError(f'{where}: not JSON ({error})') from error
-    if not isinstance(content, dict):
-      raise InputError(f'{where}: expected a JSON object, got {line[:60]!r}')
-    yield where, content
+  try:
+    content = json.loads(line)
+  except (ValueError, RecursionError) as error:
+    raise InputError(f'not JSON ({error})') from error
+  if not isinstance(content, dict):
+    raise InputError(f'expected a JSON object, got {line[:60]!r}')
+  return content
 
 
-def text(
-  content: Mapping[str, Any], name: str, where: str, *, empty: bool = False
-) -> str:
+def text(content: Mapping[str, Any], name: str, *, empty: bool = False) -> str:
   """A field that holds a text.
 
   Raises:
@@ -52,24 +91,7 @@ def text(
   found = content.get(name)
   if not isinstance(found, str):
     given = 'nothing' if found is None else repr(found)[:60]
-    raise InputError(f'{where}: {name}: expected a text, got {given}')
+    raise InputError(f'{name}: expected a text, got {given}')
   if not empty and not found.strip():
-    raise InputError(f'{where}: {name}: expected a text that is not empty')
+    raise InputError(f'{name}: expected a text that is not empty')
   return found
-
-
-def task(
-  named: Named,
-  examples: Iterable[Example],
-  paths: Sequence[pathlib.Path],
-  **more: Any,
-) -> InstructionTask:
-  """Of examples that are there.
-
-  Raises:
-    InputError: there are none.
-  """
-  found = tuple(examples)
-  if not found:
-    raise InputError(f'{paths[0]}: task {named.name}: no examples')
-  return InstructionTask(named.name, named.benchmark, named.category, (), found, **more)

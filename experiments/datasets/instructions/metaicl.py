@@ -3,45 +3,38 @@
 TASK_K_SEED_SPLIT.jsonl; draws by other seeds hold the same examples, which count once.
 """
 
+import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from experiments.datasets.instructions import lines
 from experiments.datasets.instructions.collection import Example, InstructionTask
-from experiments.datasets.instructions.lines import Named
 from experiments.errors import InputError
 
 FIELDS = frozenset({'input', 'output'})
 
 
-def read(paths: Sequence[pathlib.Path], named: Named) -> InstructionTask:
-  """The task of its files.
+def read(
+  paths: Sequence[pathlib.Path], named: lines.Named, skipped: list[str] | None = None
+) -> InstructionTask:
+  """The task of its files; see ``lines.task``."""
 
-  Raises:
-    InputError: a line is no such object or of another task, its output is empty, or
-      none of its options.
-  """
-  return lines.task(named, _examples(paths, named.name), paths)
+  def made(line: str) -> lines.Made:
+    content = lines.fields(line)
+    # Demonstrations would be those of another task.
+    if (own := content.get('task', named.name)) != named.name:
+      raise InputError(f'an example of another task, {own!r}')
+    answer, options = lines.text(content, 'output'), content.get('options') or []
+    if not isinstance(options, list) or not all(isinstance(o, str) for o in options):
+      raise InputError('options: expected a list of texts')
+    if options and answer not in options:
+      raise InputError(f'output: {answer!r} is none of the options')
+    return lines.Made(
+      lines.text(content, 'input'), answer, tuple(dict.fromkeys(options))
+    )
 
-
-def _examples(paths: Sequence[pathlib.Path], name: str) -> Iterator[Example]:
-  seen = set()
-  for path in paths:
-    for where, content in lines.objects(path, name):
-      own = content.get('task', name)
-      if own != name:
-        raise InputError(f'{where}: an example of another task, {own!r}')
-      asked = lines.text(content, 'input', where)
-      answer = lines.text(content, 'output', where)
-      options = content.get('options') or []
-      if not isinstance(options, list) or not all(isinstance(o, str) for o in options):
-        raise InputError(f'{where}: options: expected a list of texts')
-      if options and answer not in options:
-        raise InputError(
-          f'{where}: output: expected one of the options, got {answer!r}'
-        )
-      key = asked, answer, *options
-      if key not in seen:
-        seen.add(key)
-        distinct = tuple(dict.fromkeys(options))
-        yield Example(f'{name}-{len(seen) - 1}', asked, (answer,), distinct)
+  task = lines.task(named, paths, made, skipped)
+  distinct: dict[object, Example] = {}
+  for example in task.examples:
+    distinct.setdefault((example.input, example.outputs, example.options), example)
+  return dataclasses.replace(task, examples=tuple(distinct.values()))

@@ -5,28 +5,21 @@ An empty ``src`` is text that is all learned, a dialogue, say (Iyer et al., 2022
 """
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from experiments.datasets.instructions import lines
-from experiments.datasets.instructions.collection import Example, InstructionTask
-from experiments.datasets.instructions.lines import Named
+from experiments.datasets.instructions.collection import InstructionTask
 
 FIELDS = frozenset({'src', 'tgt'})
 
 
-def read(paths: Sequence[pathlib.Path], named: Named) -> InstructionTask:
-  """The task of its shards, in their order.
-
-  Raises:
-    InputError: a line is no such object, or its target is empty.
-  """
-  return lines.task(named, _examples(paths, named.name), paths)
+def read(
+  paths: Sequence[pathlib.Path], named: lines.Named, skipped: list[str] | None = None
+) -> InstructionTask:
+  """The task of its shards; see ``lines.task``."""
+  return lines.task(named, paths, _made, skipped)
 
 
-def _examples(paths: Sequence[pathlib.Path], name: str) -> Iterator[Example]:
-  count = 0
-  for path in paths:
-    for where, content in lines.objects(path, name):
-      source = lines.text(content, 'src', where, empty=True)
-      yield Example(f'{name}-{count}', source, (lines.text(content, 'tgt', where),))
-      count += 1
+def _made(line: str) -> lines.Made:
+  content = lines.fields(line)
+  return lines.Made(lines.text(content, 'src', empty=True), lines.text(content, 'tgt'))

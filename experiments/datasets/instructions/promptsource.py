@@ -8,7 +8,7 @@ it to the others. Nothing is cut off: PromptSource's own ``truncate`` is off.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ import yaml
 from experiments.datasets import files
 from experiments.datasets.instructions import lines
 from experiments.datasets.instructions.collection import Example, InstructionTask
-from experiments.datasets.instructions.lines import Named
 from experiments.datasets.instructions.templating import SECONDS, Templates
 from experiments.errors import InputError
 
@@ -62,7 +61,6 @@ def read(
     InputError: a file is at fault, or no template makes anything of any example.
   """
   name, templates = load(path)
-  named = Named(name, benchmark, benchmark)
   if not data:
     raise InputError(f'{path}: task {name}: no data beside it, in .jsonl')
   able = [template for template in templates if template.original]
@@ -73,10 +71,14 @@ def read(
     examples = [
       example
       for own in data
-      for where, row in lines.objects(own, name)
-      if (example := filling.example(process, where, row)) is not None
+      for where, line in lines.numbered(own, name)
+      if (example := filling.example(process, where, line)) is not None
     ]
-  return lines.task(named, examples, data), filling.notes()
+  if not examples:
+    raise InputError(f'{path}: task {name}: no examples: {"; ".join(filling.notes())}')
+  return InstructionTask(
+    name, benchmark, benchmark, (), tuple(examples)
+  ), filling.notes()
 
 
 def load(path: pathlib.Path) -> tuple[str, list[Template]]:
@@ -91,9 +93,8 @@ def load(path: pathlib.Path) -> tuple[str, list[Template]]:
     raise InputError(f'{path}: not YAML ({" ".join(str(error).split())})') from error
   if not isinstance(content, dict) or not isinstance(content.get('templates'), dict):
     raise InputError(f'{path}: expected dataset and templates')
-  dataset = lines.text(content, 'dataset', str(path))
-  subset = content.get('subset')
-  name = f'{dataset}/{subset}' if subset else dataset
+  name, subset = str(content.get('dataset')), content.get('subset')
+  name = f'{name}/{subset}' if subset else name
   own = content['templates'].items()
   found = [_template(key, fields, f'{path}: task {name}') for key, fields in own]
   return name, sorted(found, key=lambda template: template.name)
@@ -115,12 +116,13 @@ for _tag in ('!Template', '!TemplateMetadata'):
 def _template(key: Any, fields: Any, where: str) -> Template:
   if not isinstance(fields, dict):
     raise InputError(f'{where}: template {key}: expected an object')
-  name = lines.text(fields, 'name', f'{where}: template {key}')
-  where = f'{where}: template {name!r}'
-  jinja = lines.text(fields, 'jinja', where)
+  try:
+    name, jinja = lines.text(fields, 'name'), lines.text(fields, 'jinja')
+  except InputError as error:
+    raise InputError(f'{where}: template {key}: {error}') from error
   choices, metadata = fields.get('answer_choices'), fields.get('metadata')
   if choices is not None and not isinstance(choices, str):
-    raise InputError(f'{where}: answer_choices: expected a text, got {choices!r}')
+    raise InputError(f'{where}: template {name!r}: answer_choices: expected a text')
   # Of those that do not say it, most do.
   original = (
     not isinstance(metadata, dict) or metadata.get('original_task') is not False
@@ -139,18 +141,22 @@ class _Filling:
     self._failed: list[str] = []
     self._count = self._empty = 0
 
-  def example(
-    self, process: Templates, where: str, row: Mapping[str, Any]
-  ) -> Example | None:
+  def example(self, process: Templates, where: str, line: str) -> Example | None:
     """Of the first template that has an input and a target for it."""
     place, self._count = self._count, self._count + 1
+    try:
+      row = lines.fields(line)
+    except InputError as error:
+      self._fails(f'{where}: {error}')
+      return None
     random = np.random.default_rng((place, *self._name.encode()))
     order = random.permutation(len(self._templates))
     for template in [self._templates[index] for index in order]:
       try:
         filled = process.fill(template.jinja, template.choices, row, place)
       except InputError as error:
-        self._fails(template, f'{where}: {error}')
+        self._fails(f'{self._where}: template {template.name!r}: {where}: {error}')
+        self._templates.remove(template)
         continue
       if len(filled.parts) == 2 and all(filled.parts):
         asked, answer = filled.parts
@@ -163,12 +169,10 @@ class _Filling:
 
   def notes(self) -> list[str]:
     """What was left out."""
-    own = [f'{self._where}: {self._empty} of {self._count} examples: no template']
+    own = [f'{self._where}: {self._empty} of {self._count} examples: nothing made']
     return self._failed + (own if self._empty else [])
 
-  def _fails(self, template: Template, reason: str) -> None:
-    fault = f'{self._where}: template {template.name!r}: {reason}'
+  def _fails(self, fault: str) -> None:
     if self._strict:
       raise InputError(fault)
     self._failed.append(fault)
-    self._templates.remove(template)

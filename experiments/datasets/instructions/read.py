@@ -138,7 +138,7 @@ def _task(
 ) -> InstructionTask:
   first = source.paths[0]
   if first.suffix == '.json':
-    task = natural.read(first, source.benchmark)
+    task = natural.read(first, source.benchmark, None if strict else skipped)
   elif not source.name:
     own = [path for path in source.paths if path.suffix == '.yaml'][0]
     data = [path for path in source.paths if path.suffix != '.yaml']
@@ -146,7 +146,7 @@ def _task(
     skipped += notes
   else:
     named = Named(source.name, source.benchmark, source.benchmark)
-    task = _reader(source)(source.paths, named)
+    task = _reader(source)(source.paths, named, None if strict else skipped)
   if categories is None:
     return task
   if task.name not in categories:
@@ -156,27 +156,31 @@ def _task(
 
 def _reader(
   source: _Source,
-) -> Callable[[Sequence[pathlib.Path], Named], InstructionTask]:
+) -> Callable[[Sequence[pathlib.Path], Named, list[str] | None], InstructionTask]:
+  """By the end of the name, or the fields of the first line."""
   first = source.paths[0]
   if first.suffix == '.tsv':
     return flan.read
-  where, content = next(_first(source.paths, source.name), ('', {}))
-  for module in _LINES:
-    if module.FIELDS.issubset(content):
-      return module.read
-  if not where:
-    raise InputError(f'{first}: task {source.name}: no examples')
-  raise InputError(
-    f'{where}: expected src and tgt (metaseq), input and output (MetaICL) or '
-    f'seq_in and seq_out (UnifiedSKG), got {", ".join(content) or "none"}'
-  )
+  faults = [f'{first}: task {source.name}: no examples']
+  for where, line in _numbered(source):
+    try:
+      content = lines.fields(line)
+    except InputError as error:
+      faults.insert(-1, f'{where}: {error}')
+      continue
+    for module in _LINES:
+      if module.FIELDS.issubset(content):
+        return module.read
+    raise InputError(
+      f'{where}: expected src and tgt (metaseq), input and output (MetaICL) or seq_in '
+      f'and seq_out (UnifiedSKG), got {", ".join(content) or "none"}'
+    )
+  raise InputError(faults[0])
 
 
-def _first(
-  paths: Sequence[pathlib.Path], name: str
-) -> Iterator[tuple[str, Mapping[str, object]]]:
-  for path in paths:
-    yield from lines.objects(path, name)
+def _numbered(source: _Source) -> Iterator[tuple[str, str]]:
+  for path in source.paths:
+    yield from lines.numbered(path, source.name)
 
 
 def _categories(root: pathlib.Path) -> Mapping[str, str] | None:

@@ -102,7 +102,7 @@ def main() -> None:
       answer = _answer(json.loads(line))
     except Exception as error:  # whatever a template does
       kind = type(error).__name__
-      answer = {'error': f'{kind}: {error}'.strip().replace('\n', ' ')[:300]}
+      answer = {'error': f'{kind}: {error}'.rstrip(': ').replace('\n', ' ')[:300]}
     signal.setitimer(signal.ITIMER_REAL, 0)
     print(json.dumps(answer), flush=True)
 

@@ -7,25 +7,22 @@ an object is written as text first.
 """
 
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.datasets.instructions import lines
-from experiments.datasets.instructions.collection import Example, InstructionTask
-from experiments.datasets.instructions.lines import Named
+from experiments.datasets.instructions.collection import InstructionTask
 from experiments.errors import InputError
 
 FIELDS = frozenset({'seq_out'})
 _TURNS = ' || '  # between the last turn of a conversation and those before it
 
 
-def read(paths: Sequence[pathlib.Path], named: Named) -> InstructionTask:
-  """The task of its files.
-
-  Raises:
-    InputError: a line is no such object, or an output is empty.
-  """
-  return lines.task(named, _examples(paths, named.name), paths)
+def read(
+  paths: Sequence[pathlib.Path], named: lines.Named, skipped: list[str] | None = None
+) -> InstructionTask:
+  """The task of its files; see ``lines.task``."""
+  return lines.task(named, paths, _made, skipped)
 
 
 def linearized(structure: Any) -> str:
@@ -68,27 +65,21 @@ def _cells(own: Any) -> str:
   return ' , '.join(map(str, own)) if isinstance(own, list) else str(own)
 
 
-def _examples(paths: Sequence[pathlib.Path], name: str) -> Iterator[Example]:
-  count = 0
-  for path in paths:
-    for where, content in lines.objects(path, name):
-      answer = lines.text(content, 'seq_out', where)
-      yield Example(f'{name}-{count}', _asked(content, where), (answer,))
-      count += 1
+def _made(line: str) -> lines.Made:
+  content = lines.fields(line)
+  return lines.Made(_asked(content), lines.text(content, 'seq_out'))
 
 
-def _asked(content: Mapping[str, Any], where: str) -> str:
+def _asked(content: Mapping[str, Any]) -> str:
   if 'seq_in' in content:
-    return lines.text(content, 'seq_in', where)
+    return lines.text(content, 'seq_in')
   try:
     structure = linearized(content.get('struct_in', ''))
   except ValueError as error:
-    raise InputError(f'{where}: struct_in: expected {error}') from error
-  said = (
-    lines.text(content, 'text_in', where, empty=True) if 'text_in' in content else ''
-  )
+    raise InputError(f'struct_in: expected {error}') from error
+  said = lines.text({'text_in': '', **content}, 'text_in', empty=True)
   if not said.strip() and not structure.strip():
-    raise InputError(f'{where}: expected seq_in, or text_in and struct_in')
+    raise InputError('expected seq_in, or text_in and struct_in')
   last, *before = said.split(_TURNS, 1)
   parts = [last] if last.strip() else []
   parts += [f'structured knowledge: {structure}'] if structure.strip() else []
