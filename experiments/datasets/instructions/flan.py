@@ -43,7 +43,7 @@ def read(
     texts = [text.strip() for text in line.split('\t')]
     if len(texts) != len(FIELDS) or not all(texts):
       raise InputError('expected question, answer and explanation between tabs')
-    asked, answer = patterns[random.integers(len(patterns))]
+    asked, answer = patterns[int(random.integers(len(patterns)))]
     content = dict(zip(FIELDS, texts, strict=True))
     return lines.Made(_filled(asked, content), _filled(answer, content))
 
@@ -89,14 +89,15 @@ def _assigned(text: str) -> Any:
 
 def _checked(patterns: Any, where: str) -> Patterns:
   found = []
-  for pattern in patterns if isinstance(patterns, list | tuple) else [None]:
-    texts = isinstance(pattern, list | tuple) and [isinstance(p, str) for p in pattern]
-    if texts != [True, True]:
-      raise InputError(f'{where}: expected pairs of input and target, got {pattern!r}')
-    for field in re.findall(r'\{(\w+)\}', ''.join(pattern)):
+  for pattern in patterns if isinstance(patterns, list | tuple) else [patterns]:
+    match pattern:
+      case [str(asked), str(answer)]:
+        found.append((asked, answer))
+      case _:
+        raise InputError(f'{where}: expected pairs of input and target')
+    for field in re.findall(r'\{(\w+)\}', asked + answer):
       if field not in FIELDS:
         raise InputError(f'{where}: no field {field}; there are {", ".join(FIELDS)}')
-    found.append((pattern[0], pattern[1]))
   if not found:
     raise InputError(f'{where}: no template')
   return found

@@ -107,6 +107,7 @@ def _sources(directory: pathlib.Path) -> list[_Source]:
   filled = {path.parent for path in templates}
   found: dict[tuple[str, str, pathlib.Path | None], list[pathlib.Path]] = {}
   for path in paths:
+    key: tuple[str, str, pathlib.Path | None]
     inner = path.relative_to(directory).parts
     benchmark = inner[0] if len(inner) > 1 else directory.name
     if path.suffix == '.yaml':
