@@ -76,6 +76,10 @@ class Config(config.Config):
   rows: int = flag(None, 'rows of a batch', config.count)
   answer: int = flag(None, 'most ids of an answer', config.count)
   evaluated: int = flag(None, 'most test examples of a task', config.count)
+  export: bool = flag(
+    False,
+    "write each network to ARM/opt in Hugging Face's layout, by number of the run",
+  )
   dropout: float = flag(0.0, 'share of units dropped', config.share)
   remat: bool = flag(False, 'compute layers again in the backward pass')
   scan_layers: bool = flag(False, 'compile one layer and repeat it')

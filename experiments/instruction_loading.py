@@ -68,6 +68,19 @@ def collection(config: Config) -> Collection:
   return _read(generated.collection(_cache(config), seed=0, examples=EXAMPLES), True)
 
 
+def told(data: Instructions) -> str:
+  """What was read and left out, and what training and evaluation have in common."""
+  found = [read.counts(data.collection)]
+  for name, said in {
+    'shared_origins': 'both in training and in evaluation: of',
+    'shared_words': f'{leakage.WORDS} words in a row in common:',
+  }.items():
+    lines = data.about.get(name)
+    assert isinstance(lines, list)
+    found += [f'{said} {line}' for line in lines]
+  return '\n'.join([*found, ''])
+
+
 def _shares(
   config: Config,
   own: Collection,

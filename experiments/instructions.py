@@ -17,7 +17,8 @@ Score without demonstrations, one seed:
 
 ``--data_dir`` takes tasks of Super-NaturalInstructions, ``--checkpoint`` an OPT of
 Hugging Face's layout with its tokenizer in place of the network that is trained on
-text. `levels.md` in --workdir is the table by level.
+text. `levels.md` in --workdir is the table by level, `tasks.txt` says what was read, and what
+training and evaluation have in common.
 """
 
 import dataclasses
@@ -34,6 +35,7 @@ from experiments import (
   instruction_loading,
   instruction_results,
   opt_checkpoint,
+  records,
   runner,
   study,
 )
@@ -64,7 +66,9 @@ def run(config: Config) -> pathlib.Path:
   _loaded(config)  # what is at fault in it is told before anything is trained
   study.train(base_study(config))
   study.run(study_of(config))
-  print(read.counts(instruction_loading.collection(config)))
+  own = _loaded(config)
+  records.write_whole(workdir / 'tasks.txt', instruction_loading.told(own).encode())
+  print(read.counts(own.collection, most=5))
   print(instruction_results.write(workdir, config.shots))
   return workdir
 
@@ -82,6 +86,7 @@ def base_study(config: Config) -> study.Study:
     select_seeds=None,
     select_epochs=None,
     text_share=1.0,
+    export=False,
     # What mixes tasks is nothing to it: arms that differ in this may share it.
     **{name: getattr(Config, name) for name in MIXING},
   )
@@ -108,7 +113,7 @@ def _study(config: Config, name: str) -> study.Study:
     measure=SCORE,
     chain=1,
     final=final,
-    undecisive=('cache_dir',),
+    undecisive=('cache_dir', 'export'),
   )
 
 
@@ -229,9 +234,27 @@ def final(
     *(_sizes(config), tokens, positions, config.answer, config.ranking),
     separator=datasets[0].options.separator,
   )
-  return instruction_results.final(
+  rows = instruction_results.final(
     answering, datasets, job, state, split, config.shots, config.free
   )
+  if config.export and split == 'test':
+    _exported(config, job, state)
+  return rows
+
+
+def _exported(config: Config, job: runner.Job, state: State) -> None:
+  """Writes the networks with what a checkpoint of theirs brought, tokenizer and all."""
+  source = config.checkpoint
+  tokens = _BYTES
+  special = {'pad_token_id': tokens.padding, 'eos_token_id': tokens.end}
+  for index in range(len(job.seeds)):
+    opt_checkpoint.write(
+      job.directory / 'opt' / str(index),
+      _sizes(config),
+      weights_of(state, index)[0],
+      config=_checkpoint(source).config if source else special,
+      tokenizer=pathlib.Path(source) if source else None,
+    )
 
 
 def main() -> None:

@@ -48,7 +48,8 @@ def test_streams_have_their_shares(loaded):
   drawn = [name for row in stream.window(0) for name in row.streams]
   for name, share in expected.items():
     count = sum(own.split('/')[0] == name for own in drawn)
-    assert abs(count - 512 * share) <= 3 + 45 * (name == 'generated')
+    # Rounding adds up over 45 tasks, at the cost of what comes after them.
+    assert abs(count - 512 * share) <= (16 if name == 'generated' else 8)
   for rows in (data.levels.validation, *data.levels.test.values()):
     assert not [name for name in rows if name.startswith(('reasoning', 'dialogue'))]
   assert data.about['streams'] == {'reasoning': 0.1, 'dialogue': 0.05}
@@ -155,4 +156,4 @@ def test_demonstrations_in_training(loaded):
         assert first in answers[name]
         told = TOKENS.decode(encoded.ids[encoded.counted])
         assert told.startswith(f' {first}')
-  assert counts[0] > counts[1] > counts[2] > 0
+  assert counts[1] > counts[2] > counts[3] > 0

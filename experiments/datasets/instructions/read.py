@@ -84,8 +84,8 @@ def read(directory: pathlib.Path, *, strict: bool = True) -> Collection:
   return Collection(tuple(tasks[name] for name in sorted(tasks)), tuple(skipped))
 
 
-def counts(collection: Collection) -> str:
-  """A line a category: tasks and examples; then what was left out."""
+def counts(collection: Collection, most: int | None = None) -> str:
+  """A line a category: tasks and examples; then what was left out, ``most`` of it."""
   found = []
   for benchmark, categories in collection.counts.items():
     tasks, examples = (sum(row[i] for row in categories.values()) for i in (0, 1))
@@ -94,7 +94,11 @@ def counts(collection: Collection) -> str:
       f'  {category}: {row[0]} tasks, {row[1]} examples'
       for category, row in sorted(categories.items())
     ]
-  return '\n'.join([*found, *(f'left out: {line}' for line in collection.skipped)])
+  skipped = collection.skipped
+  found += [f'left out: {line}' for line in skipped[:most]]
+  if most is not None and len(skipped) > most:
+    found.append(f'left out: {len(skipped) - most} more')
+  return '\n'.join(found)
 
 
 def _sources(directory: pathlib.Path) -> list[_Source]:
