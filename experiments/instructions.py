@@ -15,10 +15,12 @@ Score without demonstrations, one seed:
   confidence_penalty       10.1      0.0       10.4
   chance                    7.1      0.0       12.5
 
-``--data_dir`` takes tasks of Super-NaturalInstructions, ``--checkpoint`` an OPT of
-Hugging Face's layout with its tokenizer in place of the network that is trained on
-text. `levels.md` in --workdir is the table by level, `tasks.txt` says what was read, and what
-training and evaluation have in common.
+``--data_dir`` takes tasks of Super-NaturalInstructions, PromptSource, metaseq, MetaICL,
+UnifiedSKG and FLAN's chains of thought (see ``datasets.instructions.read``),
+``--checkpoint`` an OPT of Hugging Face's layout with its tokenizer in place of the
+network that is trained on text; ``--export`` writes such checkpoints. `levels.md` in
+--workdir is the table by level, `categories.md` that by category; `tasks.txt` says what
+was read, and what training and evaluation have in common.
 """
 
 import dataclasses

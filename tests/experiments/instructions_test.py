@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 import regularizers as reg
-from experiments import config, instruction_loading, instructions
+from experiments import config, instruction_loading, instructions, opt_checkpoint
 from experiments.datasets.instructions import prompts
 from experiments.datasets.instructions.collection import (
   Collection,
@@ -171,9 +171,11 @@ def run(tmp_path, **more):
   return instructions.run(instructions.Config(**options))
 
 
+@pytest.mark.slow
 def test_the_whole_program(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(instruction_loading, 'EXAMPLES', 12)
-  workdir = run(tmp_path)
+  options = {'export': True, 'streams': ('dialogue:0.1',), 'demonstrations': 2.0}
+  workdir = run(tmp_path, **options)
   table = (workdir / 'levels.md').read_text()
   for name in ('untuned', 'baseline', 'label_smoothing', 'chance'):
     assert f'| {name} ' in table
@@ -188,8 +190,14 @@ def test_the_whole_program(tmp_path, monkeypatch, capsys):
   ]
   assert sum(row['rate'] for row in mixture) == pytest.approx(1)
   assert sum(row['drawn'] for row in mixture) > 0
+  assert {'dialogue/visits', 'text'} <= {row['task'] for row in mixture}
+  assert '| tasks, 0, numbers |' in (workdir / 'categories.md').read_text()
+  assert 'generated: 59 tasks' in (workdir / 'tasks.txt').read_text()
+  exported = opt_checkpoint.read(workdir / 'label_smoothing' / 'opt' / '0')
+  assert exported.sizes.vocabulary == Bytes.size
+  assert exported.config['eos_token_id'] == Bytes.end
   before = (workdir / 'baseline' / 'record.jsonl').read_bytes()
-  run(tmp_path)
+  run(tmp_path, **options)
   assert (workdir / 'baseline' / 'record.jsonl').read_bytes() == before
 
 
