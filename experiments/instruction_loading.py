@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments.datasets import files, pydoc
@@ -113,7 +113,9 @@ def _shares(
   return found
 
 
-def _by_benchmark(counted: Any) -> dict[str, dict[str, int]]:
+def _by_benchmark(
+  counted: Iterable[tuple[InstructionTask, int]],
+) -> dict[str, dict[str, int]]:
   found: dict[str, dict[str, int]] = {}
   for task, count in counted:
     found.setdefault(task.benchmark, {})[task.id] = count
