@@ -53,7 +53,8 @@ def loaded(config: Config, tokens: Tokens) -> Instructions:
     about={
       'tasks': len(own.tasks),
       'trained': len(levels.train),
-      'skipped': list(own.skipped),
+      # Below --data_dir: where that is, is nothing to who reads the record.
+      'skipped': [s.removeprefix(f'{config.data_dir}/') for s in own.skipped],
       **({'streams': named(config.streams, '--streams')} if further else {}),
       **_leakage(both, whole),
     },
