@@ -182,6 +182,7 @@ def run(config: Config) -> pathlib.Path:
         codistillation_arms.merge(arm)
       else:
         codistillation_arms.complete(arm, progress, received)
+      signals.obey(received)
   if config.replica is None:
     report(workdir)
   return workdir
