@@ -10,6 +10,7 @@ when it is its turn. At every exchange there is something newer of the peer: a c
 was written before gets the next name, as what a peer does takes place elsewhere.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import pathlib
@@ -94,10 +95,10 @@ class Replica:
     """With a teacher, and without exchange."""
     return Training(self.job, self.state)
 
-  def exchanging(self, every: int, path: pathlib.Path) -> 'Training':
+  def exchanging(self, exchange: Directory) -> 'Training':
     """With exchange."""
+    path, every = exchange.path, exchange.every
     peer = Peer(path, every, exchanging.given_by(self.base, self.state))
-    exchange = Directory(path, 0, 2, every)
     through = exchanging.ThroughDirectory(self.base, exchange, path / 'log.jsonl')
 
     def between(state: State) -> State:
@@ -142,7 +143,7 @@ class Training:
   def _advance(self, steps: int) -> None:
     for _ in range(steps // CHAIN):
       state, _ = next(self._states)
-    jax.block_until_ready(state.step)
+      int(state.step)  # as `experiments.runner` does, whatever comes between
 
 
 def _begun(job: runner.Job) -> State:
@@ -152,13 +153,15 @@ def _begun(job: runner.Job) -> State:
 def measured(name: str, fields: Mapping[str, Any], seconds: float, cache: str) -> Cost:
   """All candidates in turn."""
   replica = Replica(fields, cache)
-  with tempfile.TemporaryDirectory() as place:
-    root = pathlib.Path(place)
-    candidates: dict[Any, Training] = {
-      'plain': replica.plain(),
-      'taught': replica.taught(),
-      **{k: replica.exchanging(k, root / str(k)) for k in INTERVALS},
-    }
+  candidates: dict[Any, Training] = {
+    'plain': replica.plain(),
+    'taught': replica.taught(),
+  }
+  with contextlib.ExitStack() as places:
+    root = places.enter_context(tempfile.TemporaryDirectory())
+    for every in INTERVALS:
+      exchange = Directory(f'{root}/{every}', 0, 2, every)
+      candidates[every] = replica.exchanging(places.enter_context(exchange))
     times = _times(candidates, seconds)
   overhead = {}
   for every in INTERVALS:

@@ -191,6 +191,21 @@ def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   assert tree(finished) == before
 
 
+def test_decode_by_a_point_of_a_grid(tmp_path: pathlib.Path, capsys):
+  """The one that is asked for; each is kept."""
+  more = {'arms': ('label_smoothing',), 'epsilon': (0.1, 0.3), 'seeds': 1}
+  wmt.run(config(tmp_path, **more))
+  path = tmp_path / 'lines.txt'
+  path.write_text('one\n')
+  own = Config(workdir=str(tmp_path), decode=str(path))
+  for epsilon, used in (((), 0.1), ((0.3,), 0.3), ((0.1, 0.3), 0.1)):
+    capsys.readouterr()
+    wmt.run(dataclasses.replace(own, epsilon=epsilon))
+    assert f'label_smoothing, seed 0, epsilon {used};' in capsys.readouterr().err
+  with pytest.raises(InputError, match='--epsilon=0.2: .* with epsilon 0.1; epsilon'):
+    wmt.run(dataclasses.replace(own, epsilon=(0.2,)))
+
+
 @ONE_WORKER
 def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
   shutil.copytree(finished / 'baseline' / 'model', tmp_path / 'baseline' / 'model')
@@ -296,6 +311,11 @@ BAD = {
   'dropout': ({'dropout': 0.1}, 'none of --arms has dropout'),
   'batch norm': ({'arms': ('batch_norm',)}, 'no batch_norm'),
   'files': ({'dataset': 'numbers', 'train_source': ('x',)}, '--train_source applies'),
+  'translator': ({'translator': ('B',)}, '--translator applies'),
+  'translator of lines': (
+    {**dict.fromkeys(FILES, ('x',)), 'translator': ('B',)},
+    '--translator applies to files of XML alone',
+  ),
   'no files': (
     {'dataset': 'text', 'train_source': ('x',)},
     '--train_target says where',
