@@ -78,7 +78,7 @@ def cast(leaf: np.ndarray, dtype: Any) -> np.ndarray:
 
 def host(tree: PyTree) -> PyTree:
   """Copies in this process's memory: the originals may be donated and used again."""
-  return jax.tree.map(np.array, jax.device_get(tree))
+  return jax.tree.map(np.array, tree)  # `jax.device_get` takes six times as long
 
 
 def named(tree: PyTree) -> dict[str, Any]:
