@@ -7,6 +7,8 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
+from typing import Any
 
 import interrupted
 import jax
@@ -15,7 +17,7 @@ import prepared
 import pytest
 
 import regularizers as reg
-from experiments import wmt
+from experiments import saved_translator, wmt, wmt_decode, wmt_results
 from experiments.datasets import parallel
 from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.translations import Translations
@@ -191,19 +193,41 @@ def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   assert tree(finished) == before
 
 
-def test_decode_by_a_point_of_a_grid(tmp_path: pathlib.Path, capsys):
-  """The one that is asked for; each is kept."""
-  more = {'arms': ('label_smoothing',), 'epsilon': (0.1, 0.3), 'seeds': 1}
-  wmt.run(config(tmp_path, **more))
-  path = tmp_path / 'lines.txt'
-  path.write_text('one\n')
-  own = Config(workdir=str(tmp_path), decode=str(path))
-  for epsilon, used in (((), 0.1), ((0.3,), 0.3), ((0.1, 0.3), 0.1)):
-    capsys.readouterr()
-    wmt.run(dataclasses.replace(own, epsilon=epsilon))
-    assert f'label_smoothing, seed 0, epsilon {used};' in capsys.readouterr().err
+def test_every_point_of_a_grid_is_kept(tmp_path: pathlib.Path, monkeypatch):
+  """By its first seed, for --decode."""
+  kept = []
+  monkeypatch.setattr(wmt_results, 'weights_of', lambda state, index: index)
+  monkeypatch.setattr(
+    saved_translator,
+    'keep',
+    lambda place, flags, run, translator, weights: kept.append((place, run, weights)),
+  )
+  points = [{'epsilon': epsilon} for epsilon in (0.1, 0.1, 0.3, 0.3)]
+  job: Any = types.SimpleNamespace(
+    directory=tmp_path, points=points, seeds=[0, 1, 0, 1]
+  )
+  translator: Any = None
+  wmt_results.keep(translator, config(tmp_path), job, translator)
+  assert kept == [
+    (tmp_path / 'model', {'seed': 0, 'epsilon': 0.1}, 0),
+    (tmp_path / 'model' / '1', {'seed': 0, 'epsilon': 0.3}, 2),
+  ]
+
+
+def test_decode_by_a_point_of_a_grid(tmp_path: pathlib.Path):
+  """The one that is asked for; else the first."""
+  directory = tmp_path / 'label_smoothing'
+  places = [saved_translator.place(directory, point) for point in range(2)]
+  for place, epsilon in zip(places, (0.1, 0.3), strict=True):
+    place.mkdir(parents=True)
+    content = {'flags': {}, 'run': {'seed': 0, 'epsilon': epsilon}, 'lengths': {}}
+    (place / 'config.json').write_text(json.dumps(content))
+  for given, point in (((), 0), ((0.3,), 1), ((0.1, 0.3), 0), ((0.1,), 0)):
+    own = Config(workdir=str(tmp_path), epsilon=given)
+    assert wmt_decode._place(own, directory) == places[point]
+  own = Config(workdir=str(tmp_path), decode=__file__, epsilon=(0.2,))
   with pytest.raises(InputError, match='--epsilon=0.2: .* with epsilon 0.1; epsilon'):
-    wmt.run(dataclasses.replace(own, epsilon=(0.2,)))
+    wmt.run(own)
 
 
 @ONE_WORKER
