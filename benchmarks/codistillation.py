@@ -74,11 +74,13 @@ class Replica:
     config = filled(Config(seeds=1, replica=0, cache_dir=cache, workdir='', **fields))
     arm = Arm(config, 'codistillation', MODELS[config.model].data(config))
     self.base = arm.base()
-    periods = dict.fromkeys(
-      ('num_steps', 'log_every', 'eval_every', 'checkpoint_every'), FOREVER
+    self.job = dataclasses.replace(
+      arm.job(codistilled(self.base, 1)),
+      num_steps=FOREVER,
+      log_every=FOREVER,
+      eval_every=FOREVER,
+      checkpoint_every=FOREVER,
     )
-    job = arm.job(codistilled(self.base, 1))
-    self.job: runner.Job = dataclasses.replace(job, **periods)
     self.state = _begun(self.job)
     losses = dataclasses.replace(arm, name='baseline').job(self.base).losses[:1]
     self.single = dataclasses.replace(self.job, task=self.base, losses=losses)

@@ -150,6 +150,7 @@ def _attend(
   energy, *of_location = options
   inner = memory.keys + query[:, None]
   for weights, kernel in zip(before, of_location, strict=True):
+    assert memory.shifts is not None
     moved = weights @ memory.shifts
     inner += moved.reshape(*weights.shape, -1) @ kernel
   energies = jnp.tanh(inner) @ energy

@@ -63,7 +63,7 @@ def stacked(taken: Sequence[Taken | None], tree: PyTree) -> Peers:
 
 
 @jax.jit
-def _on_device(*arrays: np.ndarray) -> tuple[jax.Array, ...]:
+def _on_device(*arrays: Any) -> tuple[jax.Array, ...]:
   """Copies, in a fraction of the time of `jax.device_put`: that is some steps' time."""
   return arrays
 
