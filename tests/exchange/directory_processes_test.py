@@ -1,6 +1,8 @@
 """Replicas that are processes: killed, started again, disturbed, mistaken."""
 
 import pathlib
+import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +104,33 @@ def test_damaged_while_it_runs(run: Run):
   assert said.count('RuntimeWarning: exchange: ') == 1
   assert 'is damaged' in said
   assert first.poll() is None
+
+
+def test_removed_and_full(run: Run):
+  """All go on, and find one another again as soon as there is a place to write."""
+  programs = [run.start(index, LONG) for index in range(2)]
+  until(lambda: all(run.log(i) and run.log(i)[-1][1] > 0 for i in range(2)))
+  while (run.path / 'exchange' / 'replica-0' / 'lock').exists():
+    shutil.rmtree(run.path / 'exchange', ignore_errors=True)  # they write meanwhile
+  ends = [run.log(index)[-1][0] for index in range(2)]
+  until(lambda: all(run.log(i)[-1][1] > ends[1 - i] for i in range(2)))
+
+  limits = resource.prlimit(programs[0].pid, resource.RLIMIT_FSIZE)
+  full = 40_000, limits[1]  # less than a copy
+  resource.prlimit(programs[0].pid, resource.RLIMIT_FSIZE, full)
+  end = run.log(1)[-1][0]
+  until(lambda: run.log(1)[-1][0] > end + 150 and run.log(0)[-1][1] > end)
+  after = [line for line in run.log(1) if line[0] > end + 50]
+  assert len({line[1] for line in after}) == 1
+  until(lambda: run.log(0)[-1][0] > after[-1][1] + 100)
+  newest = run.log(0)[-1]
+  resource.prlimit(programs[0].pid, resource.RLIMIT_FSIZE, limits)
+  until(lambda: run.log(1)[-1][1] > newest[0])
+  assert all(program.poll() is None for program in programs)
+  programs[0].kill()
+  said, _ = programs[0].communicate()
+  assert said.count('RuntimeWarning: exchange: cannot write to') == 1
+  assert 'File too large' in said
 
 
 def test_an_index_is_taken(run: Run):

@@ -108,11 +108,22 @@ def test_ensemble_is_the_mean_of_its_models(finished: pathlib.Path):
     np.testing.assert_allclose(row['nll'], expected, rtol=1e-5)
 
 
-def test_killed_and_resumed_is_the_same(tmp_path: pathlib.Path):
-  """Local exchange: bit for bit, the peers too."""
+def test_killed_and_resumed_is_the_same(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+  """Local exchange: bit for bit, the peers too; a signal in the final rows ends it."""
+
+  def stopped(*_: object) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    raise AssertionError('it went on')
+
   whole = codistillation.run(config(tmp_path / 'whole', arms=('codistillation',)))
   own = config(tmp_path / 'part', arms=('codistillation',), checkpoint_every=7)
   interrupted.run_until(codistillation.run, own, step=16)
+  with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
+    patch.setattr(churn, 'measured', stopped)
+    codistillation.run(own)
+  assert caught.value.code == 143
   part = codistillation.run(own)
   ours, theirs = (path / 'codistillation' for path in (part, whole))
   assert rows(ours) == rows(theirs)
@@ -186,12 +197,14 @@ BAD = [
   ({'arms': ('nothing',)}, 'unknown arm'),
   ({'arms': ('baseline', 'baseline')}, 'there twice'),
   ({'num_replicas': 1}, '--num_replicas: expected 2'),
+  ({'num_replicas': 201}, '--num_replicas: 201 are more than the 200 examples'),
   ({'exchange': 'directory', 'replica': 2}, '--replica: expected 0 to 1'),
   ({'replica': 0}, '--replica applies to --exchange=directory'),
   ({'exchange': 'directory', 'replica': 0, 'arms': ('baseline',)}, 'none of --arms'),
   ({'weight': (1.0, 2.0)}, '--weight: expected one'),
   ({'threshold': (1.0,)}, 'none of the arms takes it'),
   ({'select': True}, '--select'),
+  ({'size': 'tiny'}, '--size applies to --model=ptb'),
   ({'dataset': 'clicks'}, '--dataset: expected one of digits, mnist'),
   ({'dataset': 'digits', 'data_dir': '/nowhere'}, '--data_dir does not apply'),
   ({'arms': ('ensemble',)}, 'is made of the models of baseline'),

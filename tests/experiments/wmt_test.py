@@ -5,6 +5,8 @@ import importlib.util
 import json
 import pathlib
 import shutil
+import types
+from typing import Any
 
 import interrupted
 import jax
@@ -13,7 +15,7 @@ import prepared
 import pytest
 
 import regularizers as reg
-from experiments import wmt
+from experiments import saved_translator, wmt, wmt_decode, wmt_results
 from experiments.datasets import parallel
 from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.translations import Translations
@@ -185,6 +187,43 @@ def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   assert tree(finished) == before
 
 
+def test_every_point_of_a_grid_is_kept(tmp_path: pathlib.Path, monkeypatch):
+  """By its first seed, for --decode."""
+  kept = []
+  monkeypatch.setattr(wmt_results, 'weights_of', lambda state, index: index)
+  monkeypatch.setattr(
+    saved_translator,
+    'keep',
+    lambda place, flags, run, translator, weights: kept.append((place, run, weights)),
+  )
+  points = [{'epsilon': epsilon} for epsilon in (0.1, 0.1, 0.3, 0.3)]
+  job: Any = types.SimpleNamespace(
+    directory=tmp_path, points=points, seeds=[0, 1, 0, 1]
+  )
+  translator: Any = None
+  wmt_results.keep(translator, config(tmp_path), job, translator)
+  assert kept == [
+    (tmp_path / 'model', {'seed': 0, 'epsilon': 0.1}, 0),
+    (tmp_path / 'model' / '1', {'seed': 0, 'epsilon': 0.3}, 2),
+  ]
+
+
+def test_decode_by_a_point_of_a_grid(tmp_path: pathlib.Path):
+  """The one that is asked for; else the first."""
+  directory = tmp_path / 'label_smoothing'
+  places = [saved_translator.place(directory, point) for point in range(2)]
+  for place, epsilon in zip(places, (0.1, 0.3), strict=True):
+    place.mkdir(parents=True)
+    content = {'flags': {}, 'run': {'seed': 0, 'epsilon': epsilon}, 'lengths': {}}
+    (place / 'config.json').write_text(json.dumps(content))
+  for given, point in (((), 0), ((0.3,), 1), ((0.1, 0.3), 0), ((0.1,), 0)):
+    own = Config(workdir=str(tmp_path), epsilon=given)
+    assert wmt_decode._place(own, directory) == places[point]
+  own = Config(workdir=str(tmp_path), decode=__file__, epsilon=(0.2,))
+  with pytest.raises(InputError, match='--epsilon=0.2: .* with epsilon 0.1; epsilon'):
+    wmt.run(own)
+
+
 def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
   shutil.copytree(finished / 'baseline' / 'model', tmp_path / 'baseline' / 'model')
   own = Config(workdir=str(tmp_path), decode=__file__)
@@ -274,6 +313,11 @@ BAD = {
   'dropout': ({'dropout': 0.1}, 'none of --arms has dropout'),
   'batch norm': ({'arms': ('batch_norm',)}, 'no batch_norm'),
   'files': ({'dataset': 'numbers', 'train_source': ('x',)}, '--train_source applies'),
+  'translator': ({'translator': ('B',)}, '--translator applies'),
+  'translator of lines': (
+    {**dict.fromkeys(FILES, ('x',)), 'translator': ('B',)},
+    '--translator applies to files of XML alone',
+  ),
   'no files': (
     {'dataset': 'text', 'train_source': ('x',)},
     '--train_target says where',
