@@ -57,12 +57,13 @@ A chain looks its label up once: two scatters were what kept "+ both" above opta
 (128, 10).
 
 What a large array costs depends on how glibc hands out memory: those over 32 MB are
-mapped anew at every call, a page at a time. With `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`
-in the environment optax's loss at (2048, 32000) took 78 ms instead of 131, and "+ both"
-144 instead of 177: everything is faster, and the ratio is nearer that of the arithmetic.
-Where memory is cheap (huge pages, or arrays within the cache), "+ both" is about twice
-the plain loss: ten readings or writings of the row against six. Asking for exp(z − shift)
-anew in each of them, so that nothing is written, was no faster."""
+mapped anew at every call, a page at a time. With
+`GLIBC_TUNABLES=glibc.malloc.hugetlb=1` in the environment optax's loss at (2048, 32000)
+took 78 ms instead of 131, and "+ both" 144 instead of 177: all is faster, and the
+ratio is nearer that of the arithmetic. Where memory is cheap (huge pages, or arrays
+within the cache), "+ both" is about twice the plain loss: ten readings or writings of
+the row against six. To ask for exp(z − shift) anew in each of them, so that nothing is
+written, was no faster."""
 
 smoothing = reg.label_smoothing(EPSILON)
 penalty = reg.confidence_penalty(BETA)
