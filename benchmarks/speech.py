@@ -4,11 +4,11 @@ r"""Speech: features, training and decoding; the same model in PyTorch beside it
 
 Takes about four minutes and writes benchmarks/results/speech.md. PyTorch gets as many
 threads as this process may use cores, as XLA does; under `taskset -c 0` both have one.
-A training step of ours is one of
-`experiments.train.training`, as `experiments.timit` takes it: a batch in, a state out,
-with the sums for nll, entropy and gradient norm; the step in PyTorch
-(benchmarks/torch_speech.py) has the loss alone. Both bound the gradient and end in
-Adam. Before anything is timed, their losses and gradients are held against each other.
+A training step of ours is one of `experiments.train.training`, as `experiments.timit`
+takes it: a batch in, a state out, with the sums for nll, entropy and gradient norm; the
+step in PyTorch (benchmarks/torch_speech.py) has the loss alone. Both bound the gradient
+and end in Adam. Before anything is timed, their losses and gradients are held against
+each other.
 """
 
 import dataclasses
