@@ -17,6 +17,7 @@ def case(merge: str) -> speech.Case:
   return speech.Case(sizes, Shape(5, 9, 4), Decoding(2, 0.0, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('merge', ['concat', 'skip'])
 def test_both_compute_the_same(merge: str):
   """The check that comes before timing."""
