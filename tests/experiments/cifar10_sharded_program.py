@@ -14,6 +14,7 @@ import numpy as np
 import regularizers as reg
 from experiments import cifar10
 from experiments.cifar10_config import filled
+from experiments.datasets import shapes
 from experiments.evaluate import predict
 from experiments.state import init_state, stack
 from experiments.train import training
@@ -22,6 +23,7 @@ SIZES = {'num_train': 32, 'batch_size': 16, 'num_steps': 2, 'depth': 7, 'growth'
 
 
 def main(path: str) -> None:
+  shapes.NUM_VALIDATION = 24
   config = filled(cifar10.Config(seeds=2, learning_rate=0.01, **SIZES))
   data = cifar10.data(config, True)
   many = cifar10.task(config, data)

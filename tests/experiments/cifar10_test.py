@@ -25,6 +25,7 @@ SMALL = {
   'eval_every': 2,
   'checkpoint_every': 2,
 }
+ARMS = ('baseline', 'dropout+label_smoothing')
 NAMES = ('config.json', 'record.jsonl', 'predictions.npz')
 
 
@@ -42,17 +43,16 @@ def configured(workdir: pathlib.Path, **options) -> cifar10.Config:
 
 @pytest.fixture(scope='module')
 def default(tmp_path_factory) -> pathlib.Path:
-  """The default command has run, but for its sizes."""
-  return cifar10.run(configured(tmp_path_factory.mktemp('default') / 'runs'))
+  """The program has run, shrunk."""
+  return cifar10.run(configured(tmp_path_factory.mktemp('default') / 'runs', arms=ARMS))
 
 
 def test_every_arm_has_rows_tables_and_pictures(default):
-  arms = ('baseline', 'dropout', 'label_smoothing', 'confidence_penalty')
   table = (default / 'calibration.md').read_text()
-  for arm in arms:
+  for arm in ARMS:
     header, *rows = records.read(default / arm / 'record.jsonl')
     assert (header['experiment'], header['dataset']) == ('cifar10', 'shapes')
-    assert header['config']['dropout'] == (0.2 if arm == 'dropout' else 0.0)
+    assert header['config']['dropout'] == (0.0 if arm == 'baseline' else 0.2)
     final = [row for row in rows if row.get('final')]
     assert [(row['split'], row['seed'], row['step']) for row in final] == [
       ('test', 0, 4),
@@ -61,7 +61,7 @@ def test_every_arm_has_rows_tables_and_pictures(default):
     for row in final:
       assert {*calibration.COLUMNS} <= {*row}
     assert {row['step'] for row in rows if row['split'] == 'validation'} == {2, 4}
-    assert re.search(rf'^\| {arm} ', table, re.MULTILINE)
+    assert re.search(rf'^\| {re.escape(arm)} ', table, re.MULTILINE)
   assert 'nll / T' in table
   pictures = ('reliability', 'entropy', 'rejection', 'confidence', 'validation')
   for name in (*pictures, 'gradient_norm', 'table'):
@@ -69,9 +69,9 @@ def test_every_arm_has_rows_tables_and_pictures(default):
 
 
 def test_rows_are_those_of_the_predictions(default):
-  _, *rows = records.read(default / 'label_smoothing' / 'record.jsonl')
+  _, *rows = records.read(default / ARMS[1] / 'record.jsonl')
   final = [row for row in rows if row.get('final')]
-  with np.load(default / 'label_smoothing' / 'predictions.npz') as arrays:
+  with np.load(default / ARMS[1] / 'predictions.npz') as arrays:
     own = dict(arrays)
   for row, test, validation, outside in zip(
     final,
@@ -93,11 +93,11 @@ def test_rows_are_those_of_the_predictions(default):
 
 
 def test_a_killed_run_ends_with_the_same_bytes(default, tmp_path):
-  config = configured(tmp_path, arms=('dropout',))
+  config = configured(tmp_path, arms=ARMS[1:])
   run_until(cifar10.run, config, step=4)
   cifar10.run(config)
   for name in NAMES:
-    own, whole = (root / 'dropout' / name for root in (tmp_path, default))
+    own, whole = (root / ARMS[1] / name for root in (tmp_path, default))
     assert own.read_bytes() == whole.read_bytes(), name
 
 
@@ -132,7 +132,6 @@ def test_folders_without_validation_have_no_temperature(tmp_path):
     seeds=1,
     outside='noise',
     bottleneck=True,
-    remat=True,
     augment=True,
     depth=10,
     arms=('dropout',),
@@ -157,13 +156,16 @@ def test_augmentation_follows_from_seed_and_step():
   assert (first['image'] != bare['image']).any()
 
 
+@pytest.mark.slow
 def test_eight_devices_are_one(arrays_of):
   arrays = arrays_of(HERE / 'cifar10_sharded_program.py')
   assert arrays['devices'].tolist() == [8, 1]
-  for name in arrays:
-    if name.startswith('many/'):
-      one = arrays[name.replace('many/', 'one/')]
-      np.testing.assert_allclose(arrays[name], one, rtol=2e-4, atol=2e-6, err_msg=name)
+  one = {name: array for name, array in arrays.items() if name.startswith('one/')}
+  assert len(one) > 20
+  for name, expected in one.items():
+    tolerance = 3e-6 * np.abs(expected).max()  # float32; measured: up to 7e-7
+    found = arrays[name.replace('one/', 'many/')]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=name)
 
 
 def test_mnist_has_the_table_too(tmp_path):
