@@ -188,7 +188,13 @@ def test_public_names_exist_once():
     assert hasattr(regularizers, name), name
 
 
-@pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md'])
+@pytest.mark.parametrize(
+  'page',
+  [
+    *('README.md', 'CONTRIBUTING.md'),
+    *('docs/index.md', 'docs/extending.md', 'docs/scaling.md'),
+  ],
+)
 def test_documented_code_runs(page: str):
   """A page's python blocks run in order; a text block is what the one before prints."""
   text = (ROOT / page).read_text()
