@@ -88,6 +88,7 @@ class Categorical:
   _scores: jax.Array
   _shift: jax.Array
   _log_sum: jax.Array
+  _known: tuple[Any, jax.Array] | None = None
 
   def __init__(self, logits: jax.Array, where: jax.Array | None = None):
     logits = as_float(logits)
@@ -131,6 +132,19 @@ class Categorical:
     """Size of the class axis, ``V``."""
     return self.logits.shape[-1]
 
+  def knowing(self, labels: Any) -> 'Categorical':
+    """The same, with log p(labels) looked up once for all who will ask for it.
+
+    Otherwise the backward pass of a chain scatters once for each of its members.
+    """
+    index = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
+    if not index or jnp.shape(labels) != self.shape:
+      return self  # a base that is not of this package may have labels of its own
+    leaves, aux = self.tree_flatten()
+    new = self.tree_unflatten(aux, leaves)
+    object.__setattr__(new, '_known', (labels, self.log_prob(labels)))
+    return new
+
   def split_log_probs(self) -> Side:
     """The scores, −inf where masked, and the two numbers a row to take off them."""
     return self._scores, self._shift, self._log_sum
@@ -154,6 +168,8 @@ class Categorical:
       TypeError: floating labels of the shape of integer ones.
       ValueError: any other shape.
     """
+    if self._known is not None and labels is self._known[0]:
+      return self._known[1]
     labels = check_labels(labels, self.shape, self.num_classes)
     if jnp.issubdtype(labels.dtype, jnp.floating):
       return self._weighted_log_prob(labels)
@@ -252,7 +268,7 @@ class Categorical:
       where = jnp.broadcast_to(self.where, self.logits.shape)
       return where_allowed(where, phi, (log_p, *arrays)).sum(-1)
 
-    lean: Callable[..., jax.Array] = jax.checkpoint(row_sum, prevent_cse=False)
+    lean: Callable[..., jax.Array] = jax.checkpoint(row_sum)
     rank = self._scores.ndim
     arrays = [aligned(class_array(a), rank) for a in class_arrays]
     return lean(self._scores, self._shift, self._log_sum, *arrays)

@@ -5,12 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.custom_derivatives import SymbolicZero
 
 from regularizers.base import AddPenalty, add_penalty
 from regularizers.categorical import Distribution, class_sum
 from regularizers.divergence import relative_entropy
+from regularizers.kernels.skew import skew
 from regularizers.values import (
   ScalarOrSchedule,
   Value,
@@ -195,111 +194,10 @@ class SkewDivergence(Value):
     alpha = jnp.asarray(
       value_at(self.alpha, step, 'generalized_entropy: alpha'), prior.dtype
     )
-    return p.sum(lambda log_p, u: _skew(log_p, u, alpha), prior)
+    return p.sum(lambda log_p, u: skew(log_p, u, alpha), prior)
 
   def __str__(self) -> str:
     return f'J[{show(self.alpha)}]({"u" if self.prior is None else "prior"}, p)'
-
-
-@jax.custom_jvp
-def _skew(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> jax.Array:
-  """A class's share of the divergence, both halves ≥ 0 and free of cancellation."""
-  q = jnp.exp(log_p)
-  log_ratio = log_p - jnp.log(u)
-  one = _half(q, u, alpha, 1 - alpha, log_ratio)
-  return one + _half(u, q, 1 - alpha, alpha, -log_ratio)
-
-
-def _half(
-  p: jax.Array, u: jax.Array, a: jax.Array, b: jax.Array, log_ratio: jax.Array
-) -> jax.Array:
-  """u·h(x)/a with x = a(p − u)/u and h(x) = x − log(1 + x); summed: KL(u‖m)/a.
-
-  With h(x) = x²·g(x) for small x it is x·(p − u)·g(x), which needs no division by
-  a; for larger x it is (p − u) − u·log(m/u)/a. At u = 0 it is p, unless a is 0.
-
-  Args:
-    p: its share of m = b·u + a·p.
-    u: the other.
-    a: weight of p in m.
-    b: 1 − a, given apart: near a = 1 the difference has no digits left.
-    log_ratio: log(p/u), which outlives the underflow of p.
-  """
-  gap = p - u
-  x, small = _ratio(gap, u, a)
-  near = jnp.where(small, x, 0.0) * gap * _series(jnp.where(small, x, 0.0))
-  far = gap - u * _log_m(p, u, a, b, small, log_ratio) / jnp.where(small, 1.0, a)
-  limit = jnp.where(a == 0, 0.0, p)
-  return jnp.where(u > 0, jnp.where(small, near, far), limit)
-
-
-def _log_m(
-  p: jax.Array,
-  u: jax.Array,
-  a: jax.Array,
-  b: jax.Array,
-  small: jax.Array,
-  log_ratio: jax.Array,
-) -> jax.Array:
-  """log((b·u + a·p)/u) where it is not near 0."""
-  times, _ = _ratio(p, u, a)
-  log_m = jnp.log(jnp.where(small, 1.0, b + times))
-  return jnp.where((b == 0) & (u > 0), log_ratio, log_m)
-
-
-def _ratio(gap: jax.Array, u: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """a·gap/u (0 where u is), and whether that is small enough for the series."""
-  positive = u > 0
-  x = jnp.where(positive, a * gap / jnp.where(positive, u, 1.0), 0.0)
-  # Of a subnormal u the ratio overflows.
-  x = jnp.minimum(x, float(np.finfo(x.dtype).max))
-  return x, jnp.abs(x) < _SMALL
-
-
-_SMALL = 0.1
-
-
-def _series(x: jax.Array) -> jax.Array:
-  """(x − log(1 + x))/x² for |x| < 0.1, to the rounding of the dtype."""
-  total = jnp.zeros_like(x)
-  for n in range(18 if x.dtype == jnp.float64 else 9, 1, -1):
-    total = (1.0 if n % 2 == 0 else -1.0) / n + x * total
-  return total
-
-
-def _skew_jvp(primals: Any, tangents: Any) -> Any:
-  """By hand in log p, q·log(m/q)/(α − 1): autodiff of the branches costs 5 times."""
-  log_p, u, alpha = primals
-  d_log_p, *rest = tangents
-  value = _skew(log_p, u, alpha)
-  slope = jnp.zeros_like(value)
-  if not isinstance(d_log_p, SymbolicZero):
-    slope = _slope(log_p, u, alpha) * d_log_p
-  if not all(isinstance(tangent, SymbolicZero) for tangent in rest):
-    rest = [_zeros(t) if isinstance(t, SymbolicZero) else t for t in rest]
-    by_parts = _skew.fun
-    _, other = jax.jvp(lambda u, a: by_parts(log_p, u, a), (u, alpha), tuple(rest))
-    slope = slope + other
-  return value, slope
-
-
-_skew.defjvp(_skew_jvp, symbolic_zeros=True)
-
-
-def _zeros(tangent: Any) -> jax.Array:
-  return jnp.zeros(tangent.aval.shape, tangent.aval.dtype)
-
-
-def _slope(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> jax.Array:
-  """−q·log(m/q)/(1 − α): the derivative by log p."""
-  q, b = jnp.exp(log_p), 1 - alpha
-  y, small = _ratio(u - q, q, b)
-  near_y = jnp.where(small, y, 0.0)
-  near = (u - q) * (1 - near_y * _series(near_y))
-  log_m = _log_m(u, q, b, alpha, small, jnp.log(u) - log_p)
-  far = q * log_m / jnp.where(small, 1.0, b)
-  limit = jnp.where(b == 0, u, jnp.zeros_like(u))  # at q = 0
-  return -jnp.where(q > 0, jnp.where(small, near, far), limit)
 
 
 def generalized_entropy(
