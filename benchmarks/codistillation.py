@@ -2,21 +2,22 @@ r"""What the exchange between replicas costs.
 
   python -m benchmarks.codistillation
 
-Takes some 17 minutes on two cores and writes benchmarks/results/codistillation.md and
-.png. A replica trains with a teacher in its step. The candidates are: copies written to
-and read from a directory at every 10th, 50th or 250th step, against none; and, for the
-teacher's forward pass, no teacher at all. The peer's copies are written by this process
-between the timed parts.
+Takes under four minutes on two cores and writes codistillation.md and .png of
+benchmarks/results. A replica trains with a teacher in its step. The candidates are:
+copies written to and read from a directory at every 10th, 50th or 250th step, against
+none; and, for the teacher's forward pass, no teacher at all. Each goes on by 250 steps
+when it is its turn. At every exchange there is something newer of the peer: a copy that
+was written before gets the next name, as what a peer does takes place elsewhere.
 """
 
+import contextlib
 import dataclasses
 import datetime
-import functools
 import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -25,7 +26,7 @@ from absl import app, flags
 from benchmarks import timing
 from experiments import exchanging, runner
 from experiments.codistillation import Config, filled
-from experiments.codistillation_arms import Arm
+from experiments.codistillation_arms import CHAIN, Arm
 from experiments.codistillation_models import MODELS
 from experiments.codistilled import codistilled
 from experiments.drawing import COLORS, saved, tidy
@@ -34,14 +35,15 @@ from regularizers.exchange import Directory
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 INTERVALS = (10, 50, 250)
-STEPS = 1000
+TURN = 250  # steps
+PAUSE = 0.02  # seconds before a turn, for what threads of the one before still do
+FOREVER = 10**9
 NETS: Mapping[str, Mapping[str, Any]] = {
   'clicks, default': {'model': 'ctr'},
   'digits, default': {'model': 'mnist'},
   'pydoc, default': {'model': 'ptb'},
 }
-LONG = 20.0  # milliseconds of a step from which fewer rounds do
-SIZES = (64, 256, 1024)  # units of two layers
+SIZES = (256, 512)  # units of two layers; those of the default are 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Cost:
     step: milliseconds of a step with a teacher and no exchange, median.
     teacher: its time by that of a step without a teacher.
     overhead: percent that the exchange adds, median and quartiles, by interval.
+    rounds: how many turns each candidate had.
   """
 
   name: str
@@ -61,77 +64,107 @@ class Cost:
   step: float
   teacher: float
   overhead: dict[int, tuple[float, float, float]]
+  rounds: int
 
 
 class Replica:
-  """A replica of two whose peer writes copies from time to time."""
+  """A replica of two, and what its step is without a teacher."""
 
   def __init__(self, fields: Mapping[str, Any], cache: str):
     config = filled(Config(seeds=1, replica=0, cache_dir=cache, workdir='', **fields))
     arm = Arm(config, 'codistillation', MODELS[config.model].data(config))
     self.base = arm.base()
-    task = codistilled(self.base, 1)
     self.job = dataclasses.replace(
-      arm.job(task), num_steps=STEPS, log_every=STEPS, eval_every=STEPS
+      arm.job(codistilled(self.base, 1)),
+      num_steps=FOREVER,
+      log_every=FOREVER,
+      eval_every=FOREVER,
+      checkpoint_every=FOREVER,
     )
-    self.loss = stack(self.job.losses)
-    optimizer = self.job.optimizer
-    self.state = init_state(task, self.loss, optimizer, self.job.seeds)
-    single = dataclasses.replace(arm, name='baseline')
-    self.single = dataclasses.replace(
-      self.job, task=self.base, losses=single.job(self.base).losses
-    )
-    self.single_loss = stack(self.single.losses)
-    self.single_state = init_state(
-      self.base, self.single_loss, optimizer, self.job.seeds
-    )
+    self.state = _begun(self.job)
+    losses = dataclasses.replace(arm, name='baseline').job(self.base).losses[:1]
+    self.single = dataclasses.replace(self.job, task=self.base, losses=losses)
 
   @property
   def parameters(self) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(self.state.runs.params))
 
-  def plain(self) -> float:
-    """Milliseconds a step without a teacher."""
-    return _timed(self.single, self.single_loss, self.single_state)
+  def plain(self) -> 'Training':
+    """Without a teacher."""
+    return Training(self.single, _begun(self.single))
 
-  def taught(self) -> float:
+  def taught(self) -> 'Training':
     """With a teacher, and without exchange."""
-    return _timed(self.job, self.loss, self.state)
+    return Training(self.job, self.state)
 
-  def exchanging(self, every: int) -> float:
-    """With exchange; the peer's copies are there before."""
-    with tempfile.TemporaryDirectory() as path:
-      tree = exchanging.given_by(self.base, self.state)
-      with Directory(path, 1, 2, every, background=False) as peer:
-        peer(0, tree, peer.init(tree))
-      with Directory(path, 0, 2, every) as exchange:
-        log = pathlib.Path(path) / 'log.jsonl'
-        between = exchanging.ThroughDirectory(self.base, exchange, log)
-        job = dataclasses.replace(self.job, between=between, between_every=every)
-        return _timed(job, self.loss, self.state)
+  def exchanging(self, exchange: Directory) -> 'Training':
+    """With exchange."""
+    path, every = exchange.path, exchange.every
+    peer = Peer(path, every, exchanging.given_by(self.base, self.state))
+    through = exchanging.ThroughDirectory(self.base, exchange, path / 'log.jsonl')
 
+    def between(state: State) -> State:
+      peer.publish(int(state.step))
+      return through(state)
 
-def _timed(job: runner.Job, loss: Any, state: State) -> float:
-  start = time.perf_counter()
-  for new_state, _ in runner.states(job, loss, state):
-    jax.block_until_ready(new_state.step)
-  return 1e3 * (time.perf_counter() - start) / STEPS
+    job = dataclasses.replace(self.job, between=between, between_every=every)
+    return Training(job, self.state)
 
 
-def measured(name: str, fields: Mapping[str, Any], rounds: int, cache: str) -> Cost:
+class Peer:
+  """The other replica, as the first one sees it."""
+
+  def __init__(self, path: pathlib.Path, every: int, tree: Any):
+    with Directory(path, 1, 2, every, background=False) as exchange:
+      exchange(0, tree, exchange.init(tree))
+    (self._copy,) = (path / 'replica-1').glob('*.safetensors')
+    self._every, self._number = every, 1
+
+  def publish(self, step: int) -> None:
+    """A newer copy, if it is a step for it."""
+    if step % self._every == 0:
+      self._number += 1
+      name = f'{self._number:08d}-{step:010d}.safetensors'
+      self._copy = self._copy.rename(self._copy.with_name(name))
+
+
+class Training:
+  """A candidate, which goes on from where it was."""
+
+  def __init__(self, job: runner.Job, state: State):
+    self._states: Iterator[Any] = runner.states(job, stack(job.losses), state)
+    # So that no turn ends just after an exchange, which would be the next one's cost.
+    self._advance(TURN - CHAIN)
+
+  def turn(self) -> float:
+    """Milliseconds a step."""
+    start = time.perf_counter()
+    self._advance(TURN)
+    return 1e3 * (time.perf_counter() - start) / TURN
+
+  def _advance(self, steps: int) -> None:
+    for _ in range(steps // CHAIN):
+      state, _ = next(self._states)
+      int(state.step)  # as `experiments.runner` does, whatever comes between
+
+
+def _begun(job: runner.Job) -> State:
+  return init_state(job.task, stack(job.losses), job.optimizer, job.seeds)
+
+
+def measured(name: str, fields: Mapping[str, Any], seconds: float, cache: str) -> Cost:
   """All candidates in turn."""
   replica = Replica(fields, cache)
-  candidates: dict[Any, Any] = {
-    'plain': replica.plain,
-    'taught': replica.taught,
-    **{k: functools.partial(replica.exchanging, k) for k in INTERVALS},
+  candidates: dict[Any, Training] = {
+    'plain': replica.plain(),
+    'taught': replica.taught(),
   }
-  for run in candidates.values():  # compiles
-    slow = run() > LONG
-  times: dict[Any, list[float]] = {key: [] for key in candidates}
-  for _ in range(min(rounds, 3) if slow else rounds):
-    for key, run in candidates.items():
-      times[key].append(run())
+  with contextlib.ExitStack() as places:
+    root = places.enter_context(tempfile.TemporaryDirectory())
+    for every in INTERVALS:
+      exchange = Directory(f'{root}/{every}', 0, 2, every)
+      candidates[every] = replica.exchanging(places.enter_context(exchange))
+    times = _times(candidates, seconds)
   overhead = {}
   for every in INTERVALS:
     ratios = [
@@ -146,16 +179,36 @@ def measured(name: str, fields: Mapping[str, Any], rounds: int, cache: str) -> C
     statistics.median(times['taught']),
     statistics.median(teacher),
     overhead,
+    len(teacher),
   )
+
+
+def _times(
+  candidates: Mapping[Any, Training], seconds: float
+) -> dict[Any, list[float]]:
+  """Of the turns of each; three rounds at least."""
+  for one in candidates.values():
+    one.turn()
+  times: dict[Any, list[float]] = {key: [] for key in candidates}
+  names, end, rounds = list(candidates), time.monotonic() + seconds, 0
+  while rounds < 3 or time.monotonic() < end:
+    # The order turns too, so that no candidate always follows the same one.
+    turned = rounds % len(names)
+    for key in names[turned:] + names[:turned]:
+      time.sleep(PAUSE)
+      times[key].append(candidates[key].turn())
+    rounds += 1
+  return times
 
 
 def report(costs: list[Cost], load: str) -> str:
   """As Markdown."""
-  columns = ['net', 'parameters', 'ms a step', 'by a step without teacher']
+  columns = ['net', 'parameters', 'rounds', 'ms a step', 'by a step without teacher']
   columns += [f'exchange every {k} steps' for k in INTERVALS]
   rows = []
   for cost in costs:
-    cells = [f'{cost.parameters:,}', f'{cost.step:.2f}', f'{cost.teacher:.2f}']
+    cells = [f'{cost.parameters:,}', f'{cost.rounds}']
+    cells += [f'{cost.step:.2f}', f'{cost.teacher:.2f}']
     for middle, low, high in cost.overhead.values():
       cells.append(f'{middle:+.1f} % [{low:+.1f}, {high:+.1f}]')
     rows.append(f'| {cost.name} | {" | ".join(cells)} |')
@@ -199,7 +252,7 @@ def main(_: list[str]) -> None:
     cases[f'digits, 2 x {units}'] = {'model': 'mnist', 'hidden': (units, units)}
   costs = []
   for name, fields in cases.items():
-    costs.append(measured(name, fields, ROUNDS.value, CACHE.value))
+    costs.append(measured(name, fields, SECONDS.value, CACHE.value))
     print(costs[-1], flush=True)
   text = report(costs, load)
   RESULTS.mkdir(exist_ok=True)
@@ -210,7 +263,9 @@ def main(_: list[str]) -> None:
 
 if __name__ == '__main__':
   FORCE = flags.DEFINE_boolean('force', False, 'Also on a busy machine.')
-  ROUNDS = flags.DEFINE_integer('rounds', 7, 'How often each candidate has its turn.')
+  SECONDS = flags.DEFINE_float(
+    'seconds', 25.0, 'Measured of a net, three rounds at least.'
+  )
   CACHE = flags.DEFINE_string(
     'cache_dir', 'runs/clicks', 'Where the click log is kept.'
   )

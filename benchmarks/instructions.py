@@ -2,7 +2,7 @@ r"""A decoder-only transformer in training and decoding: ours, and transformers'
 
   python -m benchmarks.instructions
 
-Takes about ten minutes and writes benchmarks/results/instructions.md. PyTorch gets as
+Takes some minutes and writes benchmarks/results/instructions.md. PyTorch gets as
 many threads as this process may use cores, as XLA does; under `taskset -c 0` both have
 one. A training step bounds the gradient and ends in Adam; neither drops anything. Rows
 of ours hold four packed examples, each of which sees itself alone; those of PyTorch one
@@ -15,7 +15,8 @@ import datetime
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,6 +30,10 @@ from flax import nnx
 
 import regularizers as reg
 from benchmarks import timing
+from experiments import instruction_loading
+from experiments.config import steps
+from experiments.datasets.instructions.tokens import Bytes
+from experiments.instruction_config import Config, filled
 from experiments.models import opt_tensors
 from experiments.models.generation import greedy
 from experiments.models.opt import OPT, graph
@@ -71,7 +76,7 @@ class Case:
   rows: int
   length: int
   prompt: int = 128
-  written: int = 128
+  written: int = 64
   prompts: int = 16
 
   def batch(self, examples: int = EXAMPLES) -> dict[str, np.ndarray]:
@@ -298,8 +303,29 @@ def decoding_rows(label: str, case: Case, rounds: int) -> list[str]:
   return timing.table_rows(label, steps, rounds, amount=case.prompts * case.written)
 
 
-def page(cases: Mapping[str, Case], rounds: int, load: str) -> str:
-  """Measures; the page of results."""
+def packing_rows(cache: pathlib.Path, lengths: Sequence[int] = (256, 512)) -> list[str]:
+  """Rows of the Markdown table: how full the rows of training are."""
+  rows = []
+  for length in lengths:
+    config = filled(Config(cache_dir=str(cache), length=length))
+    data = instruction_loading.loaded(config, Bytes())
+    count = steps(config, 1)
+    share = 100 * data.stream(0).filled(count)
+    rows.append(f'| {length} | {count * config.rows} | {share:.2f} |')
+  return rows
+
+
+def page(
+  cases: Mapping[str, Case], rounds: int, load: str, packing: Sequence[str] = ()
+) -> str:
+  """Measures; the page of results.
+
+  Args:
+    cases: by name.
+    rounds: turns of each candidate.
+    load: what the machine was doing.
+    packing: of ``packing_rows``.
+  """
   trained = [r for n, case in cases.items() for r in training_rows(n, case, rounds)]
   memory = [row for name, case in cases.items() for row in memory_rows(name, case)]
   decoded = [r for n, case in cases.items() for r in decoding_rows(n, case, rounds)]
@@ -318,6 +344,8 @@ def page(cases: Mapping[str, Case], rounds: int, load: str) -> str:
     timing.table(['model', 'loss', 'MB', 'MB of one array of logits'], memory),
     '## Greedy decoding, prompts read and answers written to the full length',
     timing.table([*columns, 'ids written a second'], decoded),
+    '## Packing: ids a row, rows of the generated tasks, places that hold an id',
+    timing.table(['length', 'rows', '%'], list(packing)),
     NOTES,
   ]
   return '\n\n'.join(parts) + '\n'
@@ -339,11 +367,13 @@ def main(argv: list[str]) -> None:
   for case in CASES.values():
     check_equal(case)
   RESULTS.mkdir(exist_ok=True)
-  text = page(CASES, flags.FLAGS.rounds, load)
+  with tempfile.TemporaryDirectory() as cache:
+    packing = packing_rows(pathlib.Path(cache))
+  text = page(CASES, flags.FLAGS.rounds, load, packing)
   (RESULTS / 'instructions.md').write_text(text, encoding='utf-8')
 
 
 if __name__ == '__main__':
   flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
-  flags.DEFINE_integer('rounds', 9, 'Turns of each candidate.')
+  flags.DEFINE_integer('rounds', 5, 'Turns of each candidate.')
   app.run(main)

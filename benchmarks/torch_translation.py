@@ -18,6 +18,7 @@ from experiments.datasets.units import END, PADDING, START
 from experiments.models.seq2seq import RESIDUAL_FROM, Sizes
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+Arrays = dict[str, np.ndarray]
 _NEVER = -torch.inf
 
 
@@ -53,19 +54,29 @@ class Attention(nn.Module):
     self, memory: Memory, state: Pair, fed: torch.Tensor
   ) -> tuple[Pair, torch.Tensor]:
     """The state and the context after one step, fed its product ``[batch, 4·H]``."""
-    query = self.of_query(state[0])[:, None]
-    energies = torch.tanh(memory.keys + query) @ self.energy + memory.bias
+    context, _ = self.look(memory, memory.keys + self.of_query(state[0])[:, None])
+    return self.advance(state, context, fed), context
+
+  def look(
+    self, memory: Memory, inner: torch.Tensor
+  ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Context and weights, of what goes into tanh."""
+    energies = torch.tanh(inner) @ self.energy + memory.bias
     weights = torch.softmax(energies, -1)
-    context = torch.bmm(weights[:, None], memory.values)[:, 0]
+    return torch.bmm(weights[:, None], memory.values)[:, 0], weights
+
+  def advance(self, state: Pair, context: torch.Tensor, fed: torch.Tensor) -> Pair:
+    """The state after a step."""
     gates = fed + self.of_state(torch.cat([context, state[0]], -1))
     i, f, g, o = gates.chunk(4, -1)
     c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-    return (torch.sigmoid(o) * torch.tanh(c), c), context
+    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 class Torch(nn.Module):
   """Encoder and decoder with attention."""
 
+  given = 'source', 'inputs'
   never: torch.Tensor
 
   def __init__(self, sizes: Sizes):
@@ -86,20 +97,14 @@ class Torch(nn.Module):
       for _ in range(1, sizes.decoder)
     )
     self.output = nn.Linear(hidden, sizes.target)
-    out = torch.zeros(sizes.target)
-    out[[PADDING, START]] = _NEVER
-    self.register_buffer('never', out, persistent=False)
+    self.register_buffer('never', impossible(sizes.target), persistent=False)
 
   def encode(self, source: torch.Tensor) -> Memory:
     mask = source != PADDING
     frames = self.source(source)
     for index, layer in enumerate(self.encoder):
-      if index == 0:  # the way back begins at a sequence's own end
-        lengths = mask.sum(1)
-        packed = rnn.pack_padded_sequence(frames, lengths, True, enforce_sorted=False)
-        outputs, _ = layer(packed)
-        width = source.shape[1]
-        frames, _ = rnn.pad_packed_sequence(outputs, True, total_length=width)
+      if index == 0:
+        frames = both_ways(layer, frames, mask)
       else:
         frames = _above(index, frames, layer(frames)[0])
     return self.attention.memory(frames, mask)
@@ -139,14 +144,35 @@ class Torch(nn.Module):
     return F.linear(frames, self.output.weight, self.output.bias + self.never)
 
 
+def impossible(size: int) -> torch.Tensor:
+  """Added to logits: −∞ for what never comes."""
+  out = torch.zeros(size)
+  out[[PADDING, START]] = _NEVER
+  return out
+
+
+def both_ways(
+  layer: nn.Module, frames: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+  """Outputs of a layer whose way back begins at a sequence's own end."""
+  packed = rnn.pack_padded_sequence(frames, mask.sum(1), True, enforce_sorted=False)
+  width = frames.shape[1]
+  return rnn.pad_packed_sequence(layer(packed)[0], True, total_length=width)[0]
+
+
 def _above(index: int, below: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
   return outputs + below if index >= RESIDUAL_FROM else outputs
 
 
-def loss(model: Torch, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-  """The mean cross-entropy of the symbols that are there."""
+def loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+  """The mean cross-entropy of the symbols that are there.
+
+  Args:
+    model: takes what its ``given`` names.
+    batch: of tensors.
+  """
   labels = batch['label'].masked_fill(~batch['mask'], PADDING)
-  logits = model(batch['source'], batch['inputs'])
+  logits = model(*(batch[name] for name in model.given))
   return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=PADDING)
 
 
@@ -211,51 +237,69 @@ def _filled(found: Found, cut: Found) -> Found:
 
 
 def twin(params: Any, sizes: Sizes) -> Torch:
-  """The same model with the same weights; biases of the states' products are 0."""
+  """The same model with the same weights."""
   model = Torch(sizes)
+  load(model, as_torch(params))
+  return model
+
+
+def load(model: nn.Module, arrays: Arrays) -> None:
+  """Gives a model these weights; biases of the states' products are 0."""
   with torch.no_grad():
     for name, parameter in model.named_parameters():
       if 'bias_hh' in name:
         parameter.zero_()
-  copies = {name: torch.tensor(a) for name, a in as_torch(params).items()}
+  copies = {name: torch.tensor(array) for name, array in arrays.items()}
   lacking = model.load_state_dict(copies, strict=False)
   assert not lacking.unexpected_keys
   assert all('bias_hh' in name for name in lacking.missing_keys), lacking
-  return model
 
 
-def as_torch(params: Any) -> dict[str, np.ndarray]:
+def as_torch(params: Any) -> Arrays:
   """Our parameters, or gradients by them, by the names of those of `Torch`."""
-  first, attention = params['first'], params['first']['attention']
-  kernels = {
-    'of_inputs.weight': first['of_inputs'],
-    'attention.of_values.weight': attention['of_values']['kernel'],
-    'attention.of_query.weight': attention['of_query']['kernel'],
-    'attention.of_state.weight': np.concatenate(
-      [first['of_context'], first['recurrent']]
-    ),
-    'output.weight': params['output']['kernel'],
-  }
-  others = {
-    'source.weight': params['source']['embedding'],
-    'target.weight': params['target']['embedding'],
-    'of_inputs.bias': first['bias'],
-    'attention.of_values.bias': attention['of_values']['bias'],
-    'attention.energy': attention['energy'],
-    'output.bias': params['output']['bias'],
+  found = {
+    'source.weight': np.asarray(params['source']['embedding']),
+    'target.weight': np.asarray(params['target']['embedding']),
+    **attending(params['first']),
+    **linear('output', params['output']),
   }
   for part in ('encoder', 'others'):
     for index, layer in params.get(part, {}).items():
-      for way, own in layer['directions'].items():
-        name = f'{part}.{index}.{{}}_l0' + '_reverse' * way
-        kernels[name.format('weight_ih')] = own['input_kernel']
-        kernels[name.format('weight_hh')] = own['recurrent_kernel']
-        others[name.format('bias_ih')] = own['bias']
-  turned = {name: np.asarray(array).T for name, array in kernels.items()}
-  return turned | {name: np.asarray(array) for name, array in others.items()}
+      found |= lstm(f'{part}.{index}', layer)
+  return found
 
 
-def arrays(batch: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+def attending(own: Any) -> Arrays:
+  """Of the layer that attends, and what it is fed."""
+  attention = own['attention']
+  of_state = np.concatenate([own['of_context'], own['recurrent']])
+  return {
+    **linear('of_inputs', {'kernel': own['of_inputs'], 'bias': own['bias']}),
+    **linear('attention.of_values', attention['of_values']),
+    **linear('attention.of_query', attention['of_query']),
+    **linear('attention.of_state', {'kernel': of_state}),
+    'attention.energy': np.asarray(attention['energy']),
+  }
+
+
+def linear(name: str, own: Any) -> Arrays:
+  """Kernel and, where it has one, bias."""
+  found = {f'{name}.weight': np.asarray(own['kernel']).T}
+  return found | {f'{name}.bias': np.asarray(own[key]) for key in own if key == 'bias'}
+
+
+def lstm(name: str, layer: Any) -> Arrays:
+  """Of a layer, one way or both."""
+  found = {}
+  for way, own in layer['directions'].items():
+    end = '_l0' + '_reverse' * way
+    found[f'{name}.weight_ih{end}'] = np.asarray(own['input_kernel']).T
+    found[f'{name}.weight_hh{end}'] = np.asarray(own['recurrent_kernel']).T
+    found[f'{name}.bias_ih{end}'] = np.asarray(own['bias'])
+  return found
+
+
+def tensors(batch: Arrays) -> dict[str, torch.Tensor]:
   """Of a batch of ours; ids are long, as the loss wants labels."""
   found = {name: torch.tensor(array) for name, array in batch.items()}
-  return {name: a if a.dtype == torch.bool else a.long() for name, a in found.items()}
+  return {n: a.long() if a.dtype == torch.int32 else a for n, a in found.items()}

@@ -24,27 +24,22 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 import torch
 from absl import app, flags
 
-import regularizers as reg
-from benchmarks import timing, torch_translation
+from benchmarks import sequences, timing, torch_translation
+from benchmarks.sequences import Step
 from experiments.datasets.buckets import Shape
 from experiments.datasets.units import END, PADDING, START, UNKNOWN
 from experiments.decoding import Decoding, decoder
 from experiments.models.seq2seq import Seq2Seq, Sizes
-from experiments.state import init_state, stack
 from experiments.task import Model, Task, functions
-from experiments.train import training
 from experiments.translation import translation
 from experiments.wmt_settings import ALL, SIZES
 
 RESULTS = pathlib.Path(__file__).parent / 'results'
 BEAMS = (4, 12)
 ROWS = 16  # sources that are decoded side by side
-RATE = 1e-3
-Step = Callable[[], object]
 
 NOTES = """## What was tried
 
@@ -126,31 +121,13 @@ def initial(case: Case) -> tuple[Any, Any]:
 
 def our_training(case: Case, fused: bool) -> Step:
   """The next state of the experiment's loop."""
-  task, loss = case.task(fused), stack([reg.cross_entropy])
-  optimizer = optax.chain(optax.clip_by_global_norm(ALL['clip']), optax.adam(RATE))
-  state = init_state(task, loss, optimizer, [0])
-  forever = 10**9
-  states = training(
-    *(task, loss, optimizer, state), num_steps=forever, log_every=forever, chain=1
-  )
-  return lambda: jax.block_until_ready(next(states))
+  return sequences.our_training(case.task(fused), ALL['clip'])
 
 
 def torch_training(case: Case) -> Step:
   """The same step in PyTorch."""
   model = torch_translation.twin(initial(case)[0], case.sizes)
-  optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
-  batch = torch_translation.arrays(case.batch())
-
-  def run() -> float:
-    optimizer.zero_grad(set_to_none=True)
-    loss = torch_translation.loss(model, batch)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), ALL['clip'])
-    optimizer.step()
-    return loss.item()
-
-  return run
+  return sequences.torch_training(model, case.batch(), ALL['clip'])
 
 
 def weights(case: Case, sharp: float = 1.0, end: float = 0.0) -> tuple[Any, Any]:
@@ -206,27 +183,12 @@ def check_equal(cases: Mapping[str, Case], beams: tuple[int, ...]) -> None:
 
 def check_training(case: Case) -> None:
   """Loss and gradient at the first weights."""
-  params, rest = initial(case)
-  batch, twin = case.batch(), torch_translation.twin(params, case.sizes)
-  loss = torch_translation.loss(twin, torch_translation.arrays(batch))
-  loss.backward()
-  parameters = twin.named_parameters()
-  expected = {name: np.asarray(p.grad) for name, p in parameters}
-  for fused in (False, True):
-    task = case.task(fused)
-
-    def value(params: Any, task: Task = task) -> jax.Array:
-      outputs, _ = task.apply(params, rest, batch, jax.random.key(0))
-      key = jax.random.key(1)
-      return task.objective(reg.cross_entropy, outputs, batch, step=0, key=key)[0]
-
-    got, gradient = jax.jit(jax.value_and_grad(value))(params)
-    np.testing.assert_allclose(got, loss.item(), rtol=1e-5)
-    for name, array in torch_translation.as_torch(gradient).items():
-      tolerance = 1e-4 * float(np.abs(expected[name]).max())
-      np.testing.assert_allclose(
-        array, expected[name], rtol=0, atol=tolerance, err_msg=name
-      )
+  given = initial(case)
+  sequences.check_training(
+    [case.task(fused) for fused in (False, True)],
+    *(given, case.batch(), torch_translation.as_torch),
+    torch_translation.twin(given[0], case.sizes),
+  )
 
 
 def training_rows(label: str, case: Case, rounds: int) -> list[str]:

@@ -30,8 +30,16 @@ from experiments.codistillation_models import MODELS
 from experiments.config import by_flag, fill, flag
 from experiments.errors import InputError
 from experiments.progress import Progress
+from experiments.replica_model import shard
 
 DEFAULT_ARMS = ('baseline', 'codistillation', 'ensemble')
+# Flags that some models alone take.
+_OF_MODELS = {
+  **dict.fromkeys(('embedding', 'buckets'), ('ctr', 'lm')),
+  **dict.fromkeys(('image_size', 'width'), ('resnet',)),
+  'unroll': ('lm',),
+  'size': ('ptb',),
+}
 DATASETS = {name: tuple(model.defaults) for name, model in MODELS.items()}
 
 
@@ -150,6 +158,9 @@ def check(config: Config) -> None:
   for name in ('weight', 'epsilon'):
     if len(getattr(config, name)) > 1:
       raise InputError(f'--{name}: expected one value')
+  for name, models in _OF_MODELS.items():
+    if getattr(config, name) is not None and config.model not in models:
+      raise InputError(f'--{name} applies to --model={" or ".join(models)}')
   if config.replica is not None:
     if config.exchange != 'directory':
       raise InputError('--replica applies to --exchange=directory')
@@ -167,6 +178,7 @@ def run(config: Config) -> pathlib.Path:
   check(config)
   given, config = config, filled(config)
   data = MODELS[config.model].data(config)
+  shard(data, 0, config.num_replicas)  # before anything is trained: there are enough
   order = [arm for arm in ARMS if arm in config.arms]
   arms = [Arm(config, name, data) for name in order]
   if config.replica is not None:
@@ -182,6 +194,7 @@ def run(config: Config) -> pathlib.Path:
         codistillation_arms.merge(arm)
       else:
         codistillation_arms.complete(arm, progress, received)
+      signals.obey(received)
   if config.replica is None:
     report(workdir)
   return workdir

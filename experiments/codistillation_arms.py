@@ -189,16 +189,24 @@ def complete(arm: Arm, progress: Progress, received: Sequence[int]) -> None:
     if runner.finished(job):
       progress.start(arm.name, job.num_steps * len(job.seeds))
       return
-    if arm.name == 'ensemble':
-      state = _assembled(arm, job)
-    else:
+    state = None
+    if arm.name != 'ensemble':
       state = _trained(arm, job, base, progress, received)
-    test = evaluate(job.task, stack(job.losses), state, 'test')
-    taught = job.task is not base and arm.name != 'ensemble'
-    task, state = (base, exchanging.served(state)) if taught else (job.task, state)
-    found = churn.measured(task, state, 'test', arm.config.seeds)
-    records.write_arrays(job.directory / 'churn.npz', **found.arrays())
-    runner.finish(job, _with_churn(arm, job, test, found))
+    with signals.at_once(received):  # what was trained is on the disk
+      rows = _final(arm, job, base, state)
+    runner.finish(job, rows)
+
+
+def _final(arm: Arm, job: runner.Job, base: Task, state: State | None) -> list[Row]:
+  """The final rows; without a state those of an ensemble."""
+  taught = job.task is not base and state is not None
+  if state is None:
+    state = _assembled(arm, job)
+  test = evaluate(job.task, stack(job.losses), state, 'test')
+  task, state = (base, exchanging.served(state)) if taught else (job.task, state)
+  found = churn.measured(task, state, 'test', arm.config.seeds)
+  records.write_arrays(job.directory / 'churn.npz', **found.arrays())
+  return _with_churn(arm, job, test, found)
 
 
 def _job(arm: Arm, base: Task) -> runner.Job:
@@ -226,9 +234,7 @@ def _trained(
 ) -> State:
   config = arm.config
   if not arm.exchanged or config.exchange == 'local':
-    state = runner.train(job, progress, received)
-    signals.obey(received)
-    return state
+    return runner.train(job, progress, received)
   root = config.exchange_dir or f'{config.workdir}/exchange'
   path = pathlib.Path(root) / arm.name
   try:
@@ -241,9 +247,7 @@ def _trained(
     log = job.directory / 'exchange.jsonl'
     between = exchanging.ThroughDirectory(base, exchange, log)
     job = dataclasses.replace(job, between=between)
-    state = runner.train(job, progress, received)
-    signals.obey(received)
-  return state
+    return runner.train(job, progress, received)
 
 
 def _members(arm: Arm) -> tuple[State, PyTree]:

@@ -5,10 +5,11 @@ import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.datasets.units import END, PADDING, START
-from experiments.scores.beam_search import Hypotheses, beam_search
+from experiments.scores.beam_search import NEVER, Hypotheses, beam_search
 from experiments.task import Model, PyTree, functions
 from experiments.translation import possible
 
@@ -48,13 +49,13 @@ def decoder(module: Model, options: Decoding) -> Callable[..., Hypotheses]:
   ) -> Hypotheses:
     model, _ = merged(params, rest, None)
     memory = model.encode(sources, _there(sources, mask), deterministic=True)
-    repeated = memory.repeated(options.beam)
+    allowed = possible(model.output.kernel.shape[-1])
 
     def step(state: PyTree, ids: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
-      logits, weights, state = model.step(repeated, state, ids)
-      return jax.nn.log_softmax(logits, where=allowed), weights, state
+      logits, weights, state = model.step(memory, state, ids)
+      # Once, here: with a mask of the softmax and of the search it takes longer.
+      return jax.nn.log_softmax(jnp.where(allowed, logits, NEVER)), weights, state
 
-    allowed = possible(model.output.kernel.shape[-1])[None]
     return beam_search(
       step,
       model.start(memory),
@@ -62,7 +63,6 @@ def decoder(module: Model, options: Decoding) -> Callable[..., Hypotheses]:
       start=START,
       end=END,
       padding=PADDING,
-      allowed=allowed[0],
       mask=memory.mask,
       **dataclasses.asdict(options),
     )

@@ -1,6 +1,7 @@
 """What all pictures share: colours, axes, and the file they become."""
 
 import io
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -28,6 +29,22 @@ def names(runs: Sequence[Run]) -> list[str]:
   """The arms, or the directories where arms alone would not tell runs apart."""
   unique = len({run.arm for run in runs}) == len(runs)
   return [run.arm if unique else str(run.path) for run in runs]
+
+
+def panels(runs: Sequence[Run]) -> tuple[Figure, list[Axes]]:
+  """One named panel a run, at most four beside one another, with the same axes."""
+  columns = min(len(runs), 4)
+  lines = math.ceil(len(runs) / columns)
+  figure = Figure(figsize=(1 + 2.5 * columns, 0.5 + 2.4 * lines), layout='constrained')
+  axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+  for index in range(len(runs), axes.size):
+    axes.flat[index].remove()
+    axes.flat[index - columns].tick_params(labelbottom=True)
+  own = list(axes.flat[: len(runs)])
+  for axis, label in zip(own, names(runs), strict=True):
+    axis.set_title(label, loc='left', fontsize=10)
+    tidy(axis)
+  return figure, own
 
 
 def tidy(axis: Axes) -> None:

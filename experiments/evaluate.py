@@ -9,40 +9,47 @@ import jax
 import numpy as np
 
 import regularizers as reg
-from experiments.state import Run, State
+from experiments import devices
+from experiments.state import Run, State, over_runs
 from experiments.task import Batch, PyTree, Statistics, Task
 
 Row = dict[str, Any]
 
 
-def evaluate(task: Task, loss: reg.Loss, state: State, split: str) -> list[Row]:
+def evaluate(
+  task: Task, loss: reg.Loss, state: State, split: str, vmap: bool = True
+) -> list[Row]:
   """One row a run: the means over all examples of ``split``."""
   total: Any = None
   for batch in _batches(task, split, seeds_of(state)):
     if total is None:
       state = _begun(task, state, batch)
-    model_state, part = _statistics(task.apply, task.objective, loss, state, batch)
+    statics = (task.apply, task.objective, vmap)
+    model_state, part = _statistics(*statics, loss, state, batch)
     state = _with_model(state, model_state)
     part = jax.tree.map(np.float64, jax.device_get(part))
     total = part if total is None else jax.tree.map(np.add, total, part)
   return rows(state, split, total)
 
 
-def predict(task: Task, state: State, split: str) -> np.ndarray:
+def predict(task: Task, state: State, split: str, vmap: bool = True) -> np.ndarray:
   """The model's outputs ``[runs, examples, ...]``."""
-  parts = [np.asarray(out)[:, mask] for out, mask in outputs(task, state, split)]
+  batches = outputs(task, state, split, vmap)
+  parts = [np.asarray(out)[:, mask] for out, mask in batches]
   return np.concatenate(parts, axis=1)
 
 
-def outputs(task: Task, state: State, split: str) -> Iterator[tuple[Any, np.ndarray]]:
+def outputs(
+  task: Task, state: State, split: str, vmap: bool = True
+) -> Iterator[tuple[Any, np.ndarray]]:
   """The model's outputs ``[runs, batch, ...]`` batch by batch, with their mask."""
   begun = False
   for batch in _batches(task, split, seeds_of(state)):
     if not begun:
       state, begun = _begun(task, state, batch), True
-    model_state, out = _outputs(task.apply, state, batch)
+    model_state, out = _outputs(task.apply, vmap, state, batch)
     state = _with_model(state, model_state)
-    yield out, batch['mask'][0]
+    yield out, np.asarray(batch['mask'][0])
 
 
 def rows(state: State, split: str, total: Any) -> list[Row]:
@@ -96,28 +103,35 @@ def _batches(task: Task, split: str, seeds: list[int]) -> Iterator[Batch]:
   iterators = {seed: task.batches(split, seed, 0) for seed in seeds}
   for batches in zip(*iterators.values(), strict=True):
     of_seed = dict(zip(iterators, batches, strict=True))
-    yield jax.tree.map(
+    stacked = jax.tree.map(
       lambda *leaves: np.stack(leaves), *(of_seed[seed] for seed in seeds)
     )
+    yield devices.split(stacked, task.mesh, axis=1)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _statistics(
-  apply: Any, objective: Any, loss: reg.Loss, state: State, batch: Batch
+  apply: Any, objective: Any, vmap: bool, loss: reg.Loss, state: State, batch: Batch
 ) -> tuple[PyTree, Statistics]:
-  def one(loss: reg.Loss, run: Run, batch: Batch) -> tuple[PyTree, Statistics]:
+  def one(args: tuple[reg.Loss, Run, Batch]) -> tuple[PyTree, Statistics]:
+    loss, run, batch = args
     outputs, model_state = apply(run.params, run.model_state, batch, None)
     key = jax.random.key(run.seed)  # the same noise at every evaluation
     _, statistics = objective(loss, outputs, batch, step=state.step, key=key)
     return model_state, statistics
 
-  return jax.vmap(one)(loss, state.runs, batch)
+  found: tuple[PyTree, Statistics] = over_runs(one, (loss, state.runs, batch), vmap)
+  return found
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _outputs(apply: Any, state: State, batch: Batch) -> tuple[PyTree, PyTree]:
-  def one(run: Run, batch: Batch) -> tuple[PyTree, PyTree]:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _outputs(
+  apply: Any, vmap: bool, state: State, batch: Batch
+) -> tuple[PyTree, PyTree]:
+  def one(args: tuple[Run, Batch]) -> tuple[PyTree, PyTree]:
+    run, batch = args
     outputs, model_state = apply(run.params, run.model_state, batch, None)
     return model_state, outputs
 
-  return jax.vmap(one)(state.runs, batch)
+  found: tuple[PyTree, PyTree] = over_runs(one, (state.runs, batch), vmap)
+  return found

@@ -51,6 +51,7 @@ class Answering:
     positions: most ids of prompt and answer.
     longest: most ids of an answer.
     rule: by which options are ranked.
+    separator: around demonstrations.
   """
 
   graph: Any
@@ -58,6 +59,7 @@ class Answering:
   positions: int
   longest: int
   rule: str = 'sum'
+  separator: str = prompts.SEPARATOR
 
   def answers(
     self, params: PyTree, collection: Collection, rows: Rows, shots: int, seed: int = 0
@@ -85,14 +87,21 @@ class Answering:
   ) -> Iterator['_Asked']:
     for name, places in rows.items():
       task = collection.by_id[name]
-      others = [i for i in range(len(task.examples)) if i not in set(places)]
-      pool = prompts.pool_of(task, others)
+      # Of the task alone: what is shown does not depend on what else is asked.
+      pool = prompts.pool_of(task, range(len(task.examples)), shots)
       said = task.instructions[0] if task.instructions else ''
       for place in places:
         example = task.examples[place]
         random = np.random.default_rng((seed, place, *name.encode()))
         shown = prompts.shown(pool, example, shots, random)
-        made = functools.partial(prompts.prompt, task, example, shown, instruction=said)
+        made = functools.partial(
+          prompts.prompt,
+          task,
+          example,
+          shown,
+          instruction=said,
+          separator=self.separator,
+        )
         outputs = example.outputs
         yield _Asked(name, example.name, outputs, options_of(task, example), made)
 
@@ -132,7 +141,7 @@ class Answering:
     for own in asked:
       part = slice(place, place + len(own.options))
       tokens = [len(self.tokens.encode(f' {o}')) + 1 for o in own.options]
-      sizes = [len(f' {o}'.encode()) for o in own.options]
+      sizes = [len(o.strip().encode()) for o in own.options]
       best = scores.ranked(conditional[part], tokens, sizes, alone[part], self.rule)
       result.append(own.options[best])
       place = part.stop
@@ -158,10 +167,14 @@ class Answering:
     # An option that is longer than the network reads is never the best one.
     return [float('-inf') if e is None else next(scored) for e in encoded]
 
+  @property
+  def _allowed(self) -> np.ndarray:
+    """Padding never comes: training knows that, too."""
+    return np.arange(self.tokens.size) != self.tokens.padding
+
   @functools.cached_property
   def _write(self) -> Callable[..., generation.Written]:
     tokens = self.tokens
-    allowed = np.arange(tokens.size) != tokens.padding
 
     @jax.jit
     def write(params: PyTree, ids: jax.Array, mask: jax.Array) -> generation.Written:
@@ -173,7 +186,7 @@ class Answering:
         length=self.longest,
         end=tokens.end,
         padding=tokens.padding,
-        allowed=jax.numpy.asarray(allowed),
+        allowed=jax.numpy.asarray(self._allowed),
       )
 
     return write
@@ -184,7 +197,11 @@ class Answering:
     def probable(params: PyTree, batch: dict[str, jax.Array]) -> jax.Array:
       model = nnx.merge(self.graph, params, copy=True)
       names = 'ids', 'segment', 'position', 'label', 'mask'
-      return generation.log_probs(model, *(batch[name] for name in names))
+      allowed = jax.numpy.asarray(self._allowed)
+      ids, segments, positions, labels, mask = (batch[name] for name in names)
+      return generation.log_probs(
+        model, ids, segments, positions, labels, mask, allowed=allowed
+      )
 
     return probable
 

@@ -1,7 +1,8 @@
 """Flags of experiments.instructions, and what of them does not go together."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 
 from experiments import arms, config
 from experiments.config import fill, flag
@@ -10,6 +11,11 @@ from experiments.errors import InputError, needs
 from experiments.instruction_settings import DATASETS, SIZES
 from experiments.scores.instructions import RULES
 
+# Flags of what is mixed in which shares, and shown how.
+MIXING = (
+  *('mixture', 'cap', 'temperature', 'shares', 'streams', 'streams_dir'),
+  *('train_tasks', 'train_categories', 'demonstrations', 'counted'),
+)
 ARMS = ('baseline', 'label_smoothing', 'confidence_penalty')
 
 
@@ -19,8 +25,8 @@ class Config(config.Config):
 
   dataset: str = flag(
     None,
-    'generated (embedded) or natural (Super-NaturalInstructions); default: natural '
-    'with --data_dir',
+    'generated (embedded) or natural (--data_dir, in any form that is read); default: '
+    'natural with --data_dir',
     config.one_of(*DATASETS),
   )
   arms: tuple[str, ...] = flag(ARMS, 'what is compared: see experiments.arms')
@@ -29,7 +35,9 @@ class Config(config.Config):
   cache_dir: str | None = flag(None, 'where the generated tasks are kept')
   lenient: bool = flag(False, 'files that cannot be read are listed and left out')
   checkpoint: str | None = flag(None, 'directory of an OPT to tune, with its tokenizer')
-  held_out: str | None = flag(None, 'JSON file of held-out categories and tasks')
+  held_out: str | None = flag(
+    None, 'JSON of held-out categories and tasks, or directory of *_tasks.txt'
+  )
   held_out_categories: int = flag(
     2, 'categories of which nothing is trained on', config.natural
   )
@@ -43,6 +51,16 @@ class Config(config.Config):
   shares: tuple[str, ...] = flag((), 'of benchmarks: name:number; others have none')
   text: str | None = flag(None, 'file of plain text; default: the embedded one')
   text_share: float = flag(0.05, 'share of plain text in tuning', config.probability)
+  streams: tuple[str, ...] = flag(
+    (), 'further ones, by their share of the whole: reasoning:0.01,dialogue:0.005'
+  )
+  streams_dir: str | None = flag(
+    None, 'directory of what --streams names; default: embedded ones'
+  )
+  train_tasks: int = flag(0, 'tasks that are trained on; 0: all', config.natural)
+  train_categories: int = flag(
+    0, 'categories that are trained on, the largest; 0: all', config.natural
+  )
   text_steps: int = flag(None, 'steps on plain text before tuning', config.count)
   demonstrations: float = flag(
     0.0,
@@ -58,6 +76,10 @@ class Config(config.Config):
   rows: int = flag(None, 'rows of a batch', config.count)
   answer: int = flag(None, 'most ids of an answer', config.count)
   evaluated: int = flag(None, 'most test examples of a task', config.count)
+  export: bool = flag(
+    False,
+    "write each network to ARM/opt in Hugging Face's layout, by number of the run",
+  )
   dropout: float = flag(0.0, 'share of units dropped', config.share)
   remat: bool = flag(False, 'compute layers again in the backward pass')
   scan_layers: bool = flag(False, 'compile one layer and repeat it')
@@ -85,17 +107,31 @@ def check(config: Config) -> None:
     raise InputError('--data_dir applies to --dataset=natural alone')
   if own.answer >= own.length:
     raise InputError('--answer: expected less than --length')
-  shares(config)
-  needs('rouge_score', *['tokenizers'] * bool(config.checkpoint), 'num2words')
+  named(config.shares, '--shares')
+  if (
+    own.text_share
+    < 1
+    <= own.text_share + sum(named(config.streams, '--streams').values())
+  ):
+    raise InputError('--streams: expected less than 1 in all, with --text_share')
+  if config.streams_dir and not config.streams:
+    raise InputError('--streams_dir: applies to --streams alone')
+  needs('jinja2', 'num2words', 'rouge_score', 'yaml')
+  needs(*['tokenizers'] * bool(config.checkpoint))
 
 
-def shares(config: Config) -> Mapping[str, float] | None:
-  """Of benchmarks; None where none are given."""
+def named(texts: Sequence[str], flag: str) -> dict[str, float]:
+  """Numbers by name, of ``name:number``."""
   found: dict[str, float] = {}
-  for text in config.shares:
+  for text in texts:
     name, _, number = text.rpartition(':')
     try:
-      found[name] = float(number)
-    except ValueError as error:
-      raise InputError(f'--shares: expected name:number, got {text!r}') from error
-  return found or None
+      value = float(number)
+    except ValueError:
+      value = math.nan
+    if not name or not math.isfinite(value):
+      raise InputError(f'{flag}: expected name:number, got {text!r}')
+    if name in found:
+      raise InputError(f'{flag}: {name} is there twice')
+    found[name] = value
+  return found

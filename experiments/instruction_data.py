@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from experiments.datasets.instructions import mixtures, packing, prompts
-from experiments.datasets.instructions.collection import Collection
+from experiments.datasets.instructions.collection import Collection, Demonstration
 from experiments.datasets.instructions.prompts import Encoded
 from experiments.datasets.instructions.splits import Levels, Rows
 from experiments.datasets.instructions.tokens import Tokens
@@ -35,6 +35,11 @@ class Options:
   rows: int
   demonstrations: float = 0.0
   counted: str = 'target'
+
+  @property
+  def separator(self) -> str:
+    """Around demonstrations: MetaICL's own where training has them."""
+    return prompts.METAICL_SEPARATOR if self.demonstrations else prompts.SEPARATOR
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,6 +166,7 @@ class Stream:
     self._data, self._seed = data, seed
     self._draws = enumerate(mixtures.draws(data.shares, data.counts, seed))
     self._windows: list[list[Row]] = []
+    self._pools: dict[str, list[Demonstration]] = {}
     self.dropped = 0  # examples whose answers alone are longer than a row
 
   def batch(self, step: int) -> Batch:
@@ -225,17 +231,25 @@ class Stream:
     if data.options.demonstrations:
       chances = prompts.zipf(data.options.demonstrations)
       count = int(random.choice(len(chances), p=chances))
-    pool = prompts.pool_of(task, rows) if count else []
     said = task.instructions
     made = prompts.prompt(
       task,
       example,
-      prompts.shown(pool, example, count, random),
+      prompts.shown(self._pool(draw.stream) if count else [], example, count, random),
       instruction=said[random.integers(len(said))] if said else '',
       delimiter=prompts.delimiter_of(random),
+      separator=data.options.separator,
     )
     longest = data.options.length + 1
     return prompts.encoded(made, data.tokens, longest, data.options.counted)
+
+  def _pool(self, name: str) -> list[Demonstration]:
+    """Of what is trained on, the examples that are trained on too."""
+    if name not in self._pools:
+      task = self._data.collection.by_id[name]
+      most = prompts.MOST_DEMONSTRATIONS
+      self._pools[name] = prompts.pool_of(task, self._data.levels.train[name], most)
+    return self._pools[name]
 
 
 def _packed(rows: Sequence[Sequence[Encoded]], length: int, padding: int) -> Batch:

@@ -3,6 +3,7 @@
 WORKDIR/ARM/predictions.jsonl  answers, in the form of Tk-Instruct's
 WORKDIR/ARM/mixture.jsonl      how often each task was trained on
 WORKDIR/levels.md, levels.png  scores by level, with and without demonstrations
+WORKDIR/categories.md          the same by category
 """
 
 import pathlib
@@ -39,8 +40,12 @@ def final(
     for level, count, own in answers:
       more = {**point, 'seed': seed, 'level': level, 'shots': count}
       lines += [_line(datasets[seed], answer) | more for answer in own]
+    stream = datasets[seed].stream(seed)
+    row['packed'] = stream.filled(job.num_steps)  # share of places that hold an id
+    row['dropped'] = stream.dropped
     mixture += [
-      {**point, 'seed': seed, **line} for line in _mixture(datasets[seed], job)
+      {**point, 'seed': seed, **line}
+      for line in _mixture(datasets[seed], seed, job.num_steps)
     ]
   if split == 'test':
     records.write_lines(job.directory / 'predictions.jsonl', lines)
@@ -63,6 +68,7 @@ def scored(
   category = {task.id: task.category for task in data.collection.tasks}
   row: Row = {'protocols': {}}
   answers = []
+  levels = {level: rows for level, rows in levels.items() if rows}
   for level, rows in levels.items():
     for count in shots:
       own = answering.answers(params, data.collection, rows, count)
@@ -73,7 +79,11 @@ def scored(
       row[f'{name}_chance'] = scores.macro(chances, category)
       row[f'{name}_interval'] = list(scores.bootstrap(values, category))
       row['protocols'][name] = scores.protocol(
-        free=free, rule=answering.rule, shots=count, longest=answering.longest
+        free=free,
+        rule=answering.rule,
+        shots=count,
+        longest=answering.longest,
+        separator=answering.separator,
       )
       for group in sorted({category[task] for task in values}):
         part = {task: v for task, v in values.items() if category[task] == group}
@@ -105,9 +115,8 @@ def _line(data: Instructions, answer: Answer) -> Row:
   )
 
 
-def _mixture(data: Instructions, job: runner.Job) -> list[Row]:
-  stream = data.stream(job.seeds[0])
-  found = stream.realised(job.num_steps)
+def _mixture(data: Instructions, seed: int, num_steps: int) -> list[Row]:
+  found = data.stream(seed).realised(num_steps)
   total = sum(found.values())
   return [
     {
@@ -134,6 +143,8 @@ def write(workdir: pathlib.Path, shots: Sequence[int]) -> str:
         arms[series.label] = [dict(row) for row in series.results.values()]
   names = [f'{level}_{count}' for level in _levels(arms) for count in shots]
   text = _table(arms, names)
+  categories = _by_category(arms, names)
+  records.write_whole(workdir / 'categories.md', f'{categories}\n'.encode())
   records.write_whole(workdir / 'levels.md', f'{text}\n'.encode())
   _plot(arms, names, workdir / 'levels.png')
   return text
@@ -150,7 +161,7 @@ def _table(arms: Mapping[str, Sequence[Row]], names: Sequence[str]) -> str:
     '| --- |' + ' ---: |' * len(names),
   ]
   for arm, rows in arms.items():
-    cells = [_cell([row[name] for row in rows if name in row]) for name in names]
+    cells = [_cell([row for row in rows if name in row], name) for name in names]
     lines.append(f'| {arm} | ' + ' | '.join(cells) + ' |')
   chance = next(iter(arms.values()))[0]
   cells = [f'{chance[f"{name}_chance"]:.1f}' for name in names]
@@ -162,19 +173,35 @@ def _table(arms: Mapping[str, Sequence[Row]], names: Sequence[str]) -> str:
       'Instances, tasks, categories: held-out examples of tasks that were trained on,',
       'other tasks of their categories, tasks of other categories; behind the comma',
       'the demonstrations. Percent, mean over examples, tasks, categories, then seeds,',
-      '± standard error over the seeds. Chance is that of options; free answers have',
-      'none.',
+      '± standard error over the seeds; of one seed, in brackets, the 95 % interval',
+      'over draws of the examples. Chance is that of options; free answers have none.',
     ]
   )
 
 
-def _cell(values: Sequence[float]) -> str:
-  if not values:
+def _by_category(arms: Mapping[str, Sequence[Row]], names: Sequence[str]) -> str:
+  """A line for each level, number of demonstrations and category."""
+  lines = [f'| | {" | ".join(arms)} |', '| --- |' + ' ---: |' * len(arms)]
+  first = next(iter(arms.values()))[0]
+  for name in names:
+    own = [key for key in first if key.startswith(f'{name}_')]
+    for key in own:
+      group = key.removeprefix(f'{name}_')
+      if group not in ('chance', 'interval'):
+        cells = [_cell([r for r in rows if key in r], key) for rows in arms.values()]
+        lines.append(f'| {name.replace("_", ", ")}, {group} | {" | ".join(cells)} |')
+  return '\n'.join(lines)
+
+
+def _cell(rows: Sequence[Row], name: str) -> str:
+  if not rows:
     return '—'
-  error = statistics.stdev(values) / len(values) ** 0.5 if values[1:] else None
-  return f'{statistics.fmean(values):.1f}' + (
-    '' if error is None else f' ± {error:.1f}'
-  )
+  values = [row[name] for row in rows]
+  mean = f'{statistics.fmean(values):.1f}'
+  if values[1:]:
+    return f'{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.1f}'
+  interval = rows[0].get(f'{name}_interval')
+  return f'{mean} [{interval[0]:.1f}, {interval[1]:.1f}]' if interval else mean
 
 
 def _plot(

@@ -15,9 +15,12 @@ Score without demonstrations, one seed:
   confidence_penalty       10.1      0.0       10.4
   chance                    7.1      0.0       12.5
 
-``--data_dir`` takes tasks of Super-NaturalInstructions, ``--checkpoint`` an OPT of
-Hugging Face's layout with its tokenizer in place of the network that is trained on
-text. `levels.md` in --workdir is the table by level.
+``--data_dir`` takes tasks of Super-NaturalInstructions, PromptSource, metaseq, MetaICL,
+UnifiedSKG and FLAN's chains of thought (see ``datasets.instructions.read``),
+``--checkpoint`` an OPT of Hugging Face's layout with its tokenizer in place of the
+network that is trained on text; ``--export`` writes such checkpoints. `levels.md` in
+--workdir is the table by level, `categories.md` that by category; `tasks.txt` says what
+was read, and what training and evaluation have in common.
 """
 
 import dataclasses
@@ -31,27 +34,20 @@ from flax import nnx
 
 from experiments import (
   config,
+  instruction_loading,
   instruction_results,
   opt_checkpoint,
+  records,
   runner,
   study,
 )
 from experiments.config import by_flag, steps
-from experiments.datasets import files, pydoc
-from experiments.datasets.directories import default_cache
-from experiments.datasets.instructions import (
-  generated,
-  leakage,
-  mixtures,
-  read,
-  splits,
-)
-from experiments.datasets.instructions.collection import Collection
+from experiments.datasets.instructions import read
 from experiments.datasets.instructions.tokens import Bytes, Pieces, Tokens
 from experiments.evaluate import Row
 from experiments.instruction_answers import Answering
-from experiments.instruction_config import Config, check, filled, shares
-from experiments.instruction_data import TEXT, Instructions, Options
+from experiments.instruction_config import MIXING, Config, check, filled
+from experiments.instruction_data import Instructions
 from experiments.instruction_settings import DATASETS, GRID, SIZES, VALUES
 from experiments.instruction_task import instructions
 from experiments.measures import SCORE
@@ -60,7 +56,6 @@ from experiments.models.opt_layers import Sizes
 from experiments.state import State, weights_of
 from experiments.task import Model, Task
 
-_EXAMPLES = 400  # of a generated task
 _POSITIONS = 1024
 _BYTES = Bytes()
 
@@ -73,7 +68,9 @@ def run(config: Config) -> pathlib.Path:
   _loaded(config)  # what is at fault in it is told before anything is trained
   study.train(base_study(config))
   study.run(study_of(config))
-  print(read.counts(_collection(config)))
+  own = _loaded(config)
+  records.write_whole(workdir / 'tasks.txt', instruction_loading.told(own).encode())
+  print(read.counts(own.collection, most=5))
   print(instruction_results.write(workdir, config.shots))
   return workdir
 
@@ -91,6 +88,9 @@ def base_study(config: Config) -> study.Study:
     select_seeds=None,
     select_epochs=None,
     text_share=1.0,
+    export=False,
+    # What mixes tasks is nothing to it: arms that differ in this may share it.
+    **{name: getattr(Config, name) for name in MIXING},
   )
   return _study(own, 'instructions_base')
 
@@ -115,7 +115,7 @@ def _study(config: Config, name: str) -> study.Study:
     measure=SCORE,
     chain=1,
     final=final,
-    undecisive=('cache_dir',),
+    undecisive=('cache_dir', 'export'),
   )
 
 
@@ -127,89 +127,7 @@ def data(config: Config, final: bool) -> dict[int, Instructions]:
 
 @functools.lru_cache(maxsize=4)
 def _loaded(config: Config) -> Instructions:
-  collection = _collection(config)
-  levels = splits.split(
-    collection,
-    _held_out(config, collection),
-    seed=config.split_seed,
-    evaluated=config.evaluated,
-  )
-  counts: dict[str, dict[str, int]] = {}
-  for name, rows in levels.train.items():
-    counts.setdefault(collection.by_id[name].benchmark, {})[name] = len(rows)
-  if config.text_share == 1:
-    rates = {TEXT: 1.0}
-  else:
-    rates = mixtures.probabilities(
-      counts,
-      kind=config.mixture,
-      cap=config.cap or None,
-      temperature=config.temperature,
-      shares=shares(config),
-      extra={TEXT: config.text_share},
-    )
-  return Instructions(
-    name=config.dataset,
-    collection=collection,
-    levels=levels,
-    tokens=_tokens(config),
-    options=Options(config.length, config.rows, config.demonstrations, config.counted),
-    shares=rates,
-    text=_text(config),
-    about={
-      'tasks': len(collection.tasks),
-      'skipped': list(collection.skipped),
-      **_leakage(collection, levels),
-    },
-  )
-
-
-def _leakage(collection: Collection, levels: splits.Levels) -> dict[str, Any]:
-  """Pairs of tasks with much in common; each origin is said once."""
-  found = leakage.shared(collection, levels)
-  origins = {text for pair in found for text in pair.origins}
-  pairs = [pair for pair in found if pair.examples > leakage.SHARE]
-  return {
-    'shared_origins': sorted(origins),
-    'shared_words': [
-      f'{pair.evaluated} {pair.examples:.1%} in {pair.train}' for pair in pairs
-    ],
-  }
-
-
-@functools.lru_cache(maxsize=2)
-def _read(directory: pathlib.Path, strict: bool) -> Collection:
-  return read.read(directory, strict=strict)
-
-
-def _collection(config: Config) -> Collection:
-  if config.dataset == 'natural':
-    assert config.data_dir is not None
-    return _read(pathlib.Path(config.data_dir), not config.lenient)
-  cache = pathlib.Path(config.cache_dir) if config.cache_dir else default_cache()
-  return _read(generated.collection(cache, seed=0, examples=_EXAMPLES), True)
-
-
-def _held_out(config: Config, collection: Collection) -> splits.HeldOut:
-  if config.held_out:
-    return splits.read(pathlib.Path(config.held_out))
-  if config.dataset == 'generated':
-    ids = {task.name.split('_', 1)[1]: task.id for task in collection.tasks}
-    tasks = tuple(ids[name] for name in generated.HELD_OUT_TASKS)
-    return splits.HeldOut(generated.HELD_OUT_CATEGORIES, tasks)
-  return splits.drawn(
-    collection,
-    config.split_seed,
-    categories=config.held_out_categories,
-    tasks=config.held_out_tasks,
-  )
-
-
-def _text(config: Config) -> str:
-  if config.text:
-    path = pathlib.Path(config.text)
-    return files.decode(files.read(path), path)
-  return '\n'.join(pydoc.splits()['train'])
+  return instruction_loading.loaded(config, _tokens(config))
 
 
 def _tokens(config: Config) -> Tokens:
@@ -293,10 +211,15 @@ def optimizer(
 
 @functools.lru_cache(maxsize=1)
 def _answering(
-  sizes: Sizes, tokens: Tokens, positions: int, longest: int, rule: str
+  sizes: Sizes,
+  tokens: Tokens,
+  positions: int,
+  longest: int,
+  rule: str,
+  separator: str,
 ) -> Answering:
   """Compiled once for all arms."""
-  return Answering(opt.graph(sizes), tokens, positions, longest, rule)
+  return Answering(opt.graph(sizes), tokens, positions, longest, rule, separator)
 
 
 def final(
@@ -310,11 +233,30 @@ def final(
   positions = min(_sizes(config).positions, 2 * config.length)
   tokens = datasets[0].tokens
   answering = _answering(
-    _sizes(config), tokens, positions, config.answer, config.ranking
+    *(_sizes(config), tokens, positions, config.answer, config.ranking),
+    separator=datasets[0].options.separator,
   )
-  return instruction_results.final(
+  rows = instruction_results.final(
     answering, datasets, job, state, split, config.shots, config.free
   )
+  if config.export and split == 'test':
+    _exported(config, job, state)
+  return rows
+
+
+def _exported(config: Config, job: runner.Job, state: State) -> None:
+  """Writes the networks with what a checkpoint of theirs brought, tokenizer and all."""
+  source = config.checkpoint
+  tokens = _BYTES
+  special = {'pad_token_id': tokens.padding, 'eos_token_id': tokens.end}
+  for index in range(len(job.seeds)):
+    opt_checkpoint.write(
+      job.directory / 'opt' / str(index),
+      _sizes(config),
+      weights_of(state, index)[0],
+      config=_checkpoint(source).config if source else special,
+      tokenizer=pathlib.Path(source) if source else None,
+    )
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from typing import Any
 import optax
 from flax import nnx
 
-from experiments import arms, config, study
+from experiments import arms, calibration, config, study
 from experiments.config import by_flag, fill, flag
-from experiments.datasets import batching, digits, mnist
+from experiments.datasets import batching, digits, mnist, outside
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.models.mlp import MLP
@@ -95,6 +95,11 @@ class Config(config.Config):
   label_noise: float = flag(
     0.0, 'share of training labels replaced by another class (digits)', config.share
   )
+  hold_out: bool = flag(
+    False,
+    'keep the validation images out of the final training too, so that a temperature '
+    'can be fitted on them (mnist)',
+  )
   dropout: float = flag(
     None, 'share of hidden units dropped in arms with dropout', config.share
   )
@@ -117,7 +122,7 @@ def filled(config: Config) -> Config:
 def check(config: Config) -> None:
   """Refuses, before anything is filled in, what these data and arms cannot use."""
   if config.dataset == 'digits':
-    unused, reason = ['data_dir'], 'applies to --dataset=mnist alone'
+    unused, reason = ['data_dir', 'hold_out'], 'applies to --dataset=mnist alone'
   else:
     unused, reason = ['num_train', 'label_noise'], 'applies to --dataset=digits alone'
   for name in unused:
@@ -138,7 +143,7 @@ def check(config: Config) -> None:
 def run(config: Config) -> pathlib.Path:
   """Trains all arms, or goes on with them; ends with the table and the plots."""
   check(config)
-  return study.run(
+  workdir = study.run(
     study.Study(
       name='mnist',
       config=filled(config),
@@ -150,18 +155,24 @@ def run(config: Config) -> pathlib.Path:
       optimizer=optimizer,
       steps_per_epoch=steps_per_epoch,
       pictures=pictures,
+      final=calibration.final,
     )
   )
+  print(calibration.write_report(workdir))
+  return workdir
 
 
 def data(config: Config, final: bool) -> dict[int, Dataset]:
   """By seed: the digits depend on it."""
   seeds = range(config.seeds)
   if config.dataset == 'digits':
-    num_train = config.num_train or None
-    return {seed: digits.load(num_train, config.label_noise, seed) for seed in seeds}
-  dataset = mnist.load(config.data_dir, merge_validation=final)
-  return dict.fromkeys(seeds, dataset)
+    number, noise, side = config.num_train or None, config.label_noise, digits.SIDE
+    own = {seed: digits.load(number, noise, seed) for seed in seeds}
+  else:
+    merged, side = final and not config.hold_out, mnist.SIDE
+    own = dict.fromkeys(seeds, mnist.load(config.data_dir, merge_validation=merged))
+  unknown = outside.grey(outside.images('textures', side))
+  return calibration.with_outside(own, unknown)
 
 
 def of_arm(config: Config, arm: str) -> Config:

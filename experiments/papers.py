@@ -90,6 +90,20 @@ TABLES: Mapping[tuple[str, str, str], Table] = {
       }
     },
   ),
+  ('cifar10', 'cifar10', ''): Table(
+    source=f'{_PEREYRA}, Table 2: test error %',
+    remarks=(
+      'DenseNet-40-12, 300 epochs without augmentation; dropout is in all arms. The '
+      'paper states neither its rate nor momentum, weight decay or number of seeds.'
+    ),
+    columns={
+      'paper %': {
+        'dropout': Figure(7.04),
+        'dropout+label_smoothing': Figure(6.89),
+        'dropout+confidence_penalty': Figure(6.77),
+      }
+    },
+  ),
   ('ptb', 'ptb', 'small'): _normalized((78.5, 62.5), (119.2, 120.9)),
   ('ptb', 'ptb', 'medium'): _normalized((49.1, 41.0), (89.0, 90.6)),
   ('ptb', 'ptb', 'large'): Table(

@@ -3,8 +3,6 @@
 Every function returns the figure, for notebooks, and writes it if given a path.
 """
 
-import math
-import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,15 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.drawing import COLORS, names, saved, tidy
-from experiments.errors import InputError
+from experiments import predictions
+from experiments.drawing import COLORS, panels, saved, tidy
 from experiments.runs import Path, Run, collect
 
 _ROW = 0.3  # of a table, and the space around it, in inches
 _CAPTION_WIDTH = 8.0
 _BINS = 50
-# What numpy.load raises for a file that is no archive, or not of that array.
-_NOT_ARRAYS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 Section = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 
@@ -41,17 +37,9 @@ def confidence_histogram(run_dirs: Iterable[Path], path: Path | None = None) -> 
     InputError: there is no run, or one without predictions.
   """
   runs = collect(run_dirs)
-  columns = min(len(runs), 4)
-  lines = math.ceil(len(runs) / columns)
-  figure = Figure(figsize=(1 + 2.5 * columns, 0.5 + 2.4 * lines), layout='constrained')
-  axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-  labels = names(runs)
-  for index, (run, axis) in enumerate(zip(runs, axes.flat, strict=False)):
+  figure, axes = panels(runs)
+  for index, (run, axis) in enumerate(zip(runs, axes, strict=True)):
     _histogram(axis, _probabilities(run), COLORS[index % len(COLORS)])
-    axis.set_title(labels[index], loc='left', fontsize=10)
-  for index in range(len(runs), axes.size):
-    axes.flat[index].remove()
-    axes.flat[index - columns].tick_params(labelbottom=True)
   figure.supxlabel('softmax probability of a class', fontsize=10)
   figure.supylabel('share of all probabilities', fontsize=10)
   return saved(figure, path)
@@ -108,14 +96,8 @@ def table_image(
 
 def _probabilities(run: Run) -> np.ndarray:
   """All probabilities of a run in one row."""
-  file = run.path / 'predictions.npz'
-  try:
-    with file.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
-      return np.asarray(arrays['probabilities'], np.float32).ravel()
-  except FileNotFoundError as error:
-    raise InputError(f'{file}: no such file; has the run finished?') from error
-  except _NOT_ARRAYS as error:
-    raise InputError(f"{file}: expected an array 'probabilities': {error}") from error
+  (probabilities,) = predictions.read(run, 'probabilities')
+  return np.asarray(probabilities, np.float32).ravel()
 
 
 def _histogram(axis: Axes, probabilities: np.ndarray, color: str) -> None:

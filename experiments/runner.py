@@ -210,9 +210,8 @@ def _train(
     step = int(state.step)
     last = step == job.num_steps
     if last or step % job.eval_every == 0:
-      rows += [
-        r for split in job.splits for r in evaluate(job.task, loss, state, split)
-      ]
+      options = (job.task, loss, state)
+      rows += [r for split in job.splits for r in evaluate(*options, split, job.vmap)]
     if rows:
       append(job, rows)
       seconds = round(time.monotonic() - began, 3)

@@ -4,6 +4,7 @@ ARM/model/config.json          with what it was trained, and which run it is
 ARM/model/weights.safetensors  of the first run
 ARM/model/source.units         words, letters, or the model of word pieces
 ARM/model/target.units
+ARM/model/1/                   the same of the first run of the next point of a grid
 """
 
 import json
@@ -35,8 +36,13 @@ class Saved(NamedTuple):
   weights: Weights
 
 
+def place(directory: pathlib.Path, point: int = 0) -> pathlib.Path:
+  """Where the translator of an arm is, or that of another point of its grid."""
+  return directory / 'model' / str(point) if point else directory / 'model'
+
+
 def keep(
-  directory: pathlib.Path,
+  place: pathlib.Path,
   flags: Mapping[str, Any],
   run: Mapping[str, Any],
   translator: Translator,
@@ -45,13 +51,12 @@ def keep(
   """Writes the files.
 
   Args:
-    directory: of the arm.
+    place: a directory; see above.
     flags: all of them, as they were filled in.
     run: its seed, and its point of a grid.
     translator: of the networks.
     weights: of this one.
   """
-  place = directory / 'model'
   with records.writing(place):
     place.mkdir(exist_ok=True)
   lengths = {'stretch': translator.stretch, 'longest': translator.longest}
@@ -68,15 +73,22 @@ def found(workdir: pathlib.Path) -> list[str]:
   return sorted(path.parts[-3] for path in workdir.glob('*/model/config.json'))
 
 
-def configuration(directory: pathlib.Path) -> dict[str, Any]:
-  """What ``keep`` wrote of the translator in ``directory``.
+def points(directory: pathlib.Path) -> list[pathlib.Path]:
+  """The places of an arm, that of its first point first."""
+  others = (directory / 'model').glob('*/config.json')
+  numbers = sorted(int(p.parent.name) for p in others if p.parent.name.isdecimal())
+  return [place(directory, point) for point in (0, *numbers)]
+
+
+def configuration(place: pathlib.Path) -> dict[str, Any]:
+  """What ``keep`` wrote of the translator in ``place``.
 
   Raises:
     InputError: there is none.
   """
-  path = directory / 'model' / 'config.json'
+  path = place / 'config.json'
   if not path.exists():
-    raise InputError(f'{directory}: nothing is trained there; leave out --decode')
+    raise InputError(f'{place.parent}: nothing is trained there; leave out --decode')
   try:
     content = json.loads(files.decode(files.read(path), path))
     return {name: dict(content[name]) for name in ('flags', 'run', 'lengths')}
@@ -84,22 +96,22 @@ def configuration(directory: pathlib.Path) -> dict[str, Any]:
     raise InputError(f'{path}: not the configuration of a translator') from error
 
 
-def read(directory: pathlib.Path, module: Module, options: Decoding) -> Saved:
-  """What is in ``directory``.
+def read(place: pathlib.Path, module: Module, options: Decoding) -> Saved:
+  """What is in ``place``.
 
   Raises:
     InputError: it is not there, or damaged.
   """
-  content = configuration(directory)
+  content = configuration(place)
   flags, lengths = content['flags'], content['lengths']
-  source, target = (_units(directory, side, flags) for side in ('source', 'target'))
+  source, target = (_units(place, side, flags) for side in ('source', 'target'))
   made = module(flags, source.size, target.size)
-  weights = _filled(directory / 'model' / 'weights.safetensors', made)
+  weights = _filled(place / 'weights.safetensors', made)
   return Saved(Translator(made, source, target, **lengths, options=options), weights)
 
 
-def _units(directory: pathlib.Path, side: str, flags: Mapping[str, Any]) -> Units:
-  path = directory / 'model' / f'{side}.units'
+def _units(place: pathlib.Path, side: str, flags: Mapping[str, Any]) -> Units:
+  path = place / f'{side}.units'
   try:
     return restored(flags[f'{side}_units'], files.read(path))
   except (ValueError, TypeError, KeyError) as error:

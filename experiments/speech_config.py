@@ -92,6 +92,18 @@ def filled(config: Any, datasets: Defaults, sizes: Sizes) -> Any:
   return fill(dataclasses.replace(config, arms=config.arms or chosen), own[config.size])
 
 
+def cases(datasets: Defaults, sizes: Sizes) -> Defaults:
+  """What ``filled`` puts in, as the help of the flags tells it."""
+  of_sizes = {
+    f'{model} {size}': {
+      name: fields[name] for name in fields if model == 'las' or name not in _OF_LAS
+    }
+    for model, own in sizes.items()
+    for size, fields in own.items()
+  }
+  return {**datasets, **of_sizes}
+
+
 def check(config: Any, datasets: Defaults, sizes: Sizes) -> None:
   """Refuses, before anything is filled in, what these data and arms cannot use."""
   own = filled(config, datasets, sizes)
@@ -103,6 +115,8 @@ def check(config: Any, datasets: Defaults, sizes: Sizes) -> None:
     for name in _OF_LAS:
       if getattr(config, name) is not None:
         raise InputError(f'--{name} applies to --model=las alone')
+    if own.dataset == 'fsdd':
+      raise InputError('--model=framewise: nobody knows the times of phones in fsdd')
     if own.loss == 'fused':
       raise InputError('--loss=fused applies to --model=las alone')
   if config.batch_size is not None:

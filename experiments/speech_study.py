@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import optax
-from flax import nnx
 
 from experiments import runner, speech_results, study
 from experiments.config import steps
@@ -117,7 +116,7 @@ def described(corpus: Speech) -> Speech:
     f'synthetic speech ({about["synthetic"]})' if 'synthetic' in about else '',
     f'utterances: {", ".join(counts)}',
     *sizes,
-    f'left out as they cannot be read: {unread}' if unread else '',
+    f'left out as they cannot be read: {unread}, see record.jsonl' if unread else '',
     f'{about["padding"]["train"]:.1%} of the frames of training batches are padding',
   ]
   summary = '; '.join(part for part in parts if part)
@@ -158,9 +157,16 @@ def module(config: Any, corpus: Speech) -> Model:
     return lambda rngs: Framewise(
       *shape, batch_norm=norm, dropout=config.dropout, rngs=rngs
     )
-  sizes = Sizes(
-    corpus.source,
-    corpus.num_classes,
+  options = {'dropout': config.dropout, 'init_scale': config.init_scale}
+  own = sizes(config, corpus.source, corpus.num_classes)
+  return lambda rngs: LAS(own, **options, rngs=rngs)
+
+
+def sizes(config: Any, features: int, target: int) -> Sizes:
+  """Of the network with attention, for frames of ``features`` and ``target`` ids."""
+  return Sizes(
+    features,
+    target,
     embedding=config.embedding,
     hidden=config.hidden,
     layers=config.layers,
@@ -169,12 +175,6 @@ def module(config: Any, corpus: Speech) -> Model:
     attention=config.attention,
     location=Location(config.filters, config.filter_width) if config.filters else None,
   )
-
-  def made(rngs: nnx.Rngs) -> nnx.Module:
-    options = {'dropout': config.dropout, 'init_scale': config.init_scale}
-    return LAS(sizes, **options, rngs=rngs)
-
-  return made
 
 
 @functools.lru_cache(maxsize=4)

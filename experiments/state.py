@@ -1,7 +1,7 @@
 """The state of training: everything that a run needs to go on."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -52,6 +52,17 @@ def weights_of(state: State, run: int) -> tuple[PyTree, PyTree]:
 def stack(losses: Sequence[reg.Loss]) -> reg.Loss:
   """Losses of the same form, one a run, as one with a leading axis on its leaves."""
   return jax.tree.map(lambda *leaves: jnp.stack(leaves), *losses)
+
+
+def over_runs(one: Callable[[Any], PyTree], args: PyTree, vmap: bool) -> PyTree:
+  """``one`` of every run, whose axis leads in ``args`` and in what is returned.
+
+  One run alone is no batch of one, as products of these cost XLA:CPU twice the time.
+  """
+  if len(jax.tree.leaves(args)[0]) == 1:
+    own = one(jax.tree.map(lambda leaf: leaf[0], args))
+    return jax.tree.map(lambda leaf: leaf[None], own)
+  return jax.vmap(one)(args) if vmap else jax.lax.map(one, args)
 
 
 def init_state(

@@ -180,13 +180,13 @@ def _complete(
 def _scored(job: runner.Job, state: State, split: str) -> list[Row]:
   """Means over the split, and the predictions on test in a file."""
   if split == 'test':
-    logits = predict(job.task, state, split)
+    logits = predict(job.task, state, split, job.vmap)
     batches = job.task.batches(split, job.seeds[0], 0)
     labels = np.concatenate([batch['label'][batch['mask']] for batch in batches])
     probabilities = np.asarray(jax.nn.softmax(logits), np.float32)
     path = job.directory / 'predictions.npz'
     records.write_arrays(path, probabilities=probabilities, labels=labels)
-  return evaluate(job.task, stack(job.losses), state, split)
+  return evaluate(job.task, stack(job.losses), state, split, job.vmap)
 
 
 def complete(

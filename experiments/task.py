@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 
 import regularizers as reg
 from experiments.datasets import batching
@@ -47,6 +48,7 @@ class Task:
       ``apply`` makes of it goes on to the next batch. ``batch`` gives the shapes.
     carried: the parts of the model state that follow the data, not the weights: the
       state of a recurrent network. All else of it is what the weights go with.
+    mesh: of the devices that share the examples of every batch; None: one device.
   """
 
   init: Callable[[jax.Array], tuple[PyTree, PyTree]]
@@ -55,6 +57,7 @@ class Task:
   objective: Callable[..., tuple[jax.Array, Statistics]]
   begin: Callable[[PyTree, Batch], PyTree] = _unchanged
   carried: tuple[str, ...] = ()
+  mesh: Mesh | None = None
 
 
 def classification(

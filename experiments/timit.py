@@ -22,7 +22,6 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from experiments import config, speech_config, speech_study, study
 from experiments.config import by_flag, flag
@@ -105,8 +104,7 @@ def scored(hypotheses: Sequence[str], references: Sequence[str]) -> Mapping[str,
 
 def main() -> None:
   """Reads the flags and runs."""
-  sizes = {name: own for of in TIMIT_SIZES.values() for name, own in of.items()}
-  cases: Mapping[str, Mapping[str, Any]] = {**sizes, **TIMIT_DATASETS}
+  cases = speech_config.cases(TIMIT_DATASETS, TIMIT_SIZES)
   config.launch(Config, run, by_flag(cases, TIMIT_VALUES))
 
 

@@ -19,10 +19,10 @@ import numpy as np
 import optax
 
 import regularizers as reg
-from experiments import evaluate
+from experiments import devices, evaluate
 from experiments.errors import InputError
 from experiments.evaluate import Row
-from experiments.state import Run, State, gradient
+from experiments.state import Run, State, gradient, over_runs
 from experiments.task import Batch, Task
 
 
@@ -77,13 +77,14 @@ def training(
   seeds = evaluate.seeds_of(state)
   step = int(state.step)
   iterators = {seed: task.batches('train', seed, step) for seed in seeds}
-  state = jax.tree.map(jnp.copy, state)
+  state = devices.everywhere(jax.tree.map(jnp.copy, state), task.mesh)
   while step < num_steps:
     turns = [step + every - step % every for every in (log_every, *stops)]
     count = min(step + chain, num_steps, *turns) - step
-    block = _block(iterators, seeds, count, chain)
+    block = devices.split(_block(iterators, seeds, count, chain), task.mesh, axis=2)
     statics = (task.apply, task.objective, optimizer, vmap)
     state = _advance(*statics, loss, state, block, np.int32(count))
+    state = devices.everywhere(state, task.mesh)  # where XLA chose otherwise
     step += count
     _check_finite(state)
     rows: list[Row] = []
@@ -124,17 +125,9 @@ def _advance(
       return _update(apply, objective, optimizer, *args, state.step)
 
     batch = jax.tree.map(lambda leaf: leaf[index], block)
-    return State(state.step + 1, _over_runs(one, (loss, state.runs, batch), vmap))
+    return State(state.step + 1, over_runs(one, (loss, state.runs, batch), vmap))
 
   return jax.lax.fori_loop(0, count, body, state)
-
-
-def _over_runs(one: Callable[[Any], Run], args: Any, vmap: bool) -> Run:
-  """``one`` of every run; products of a batch of one cost XLA:CPU twice the time."""
-  if len(args[1].seed) == 1:
-    run = one(jax.tree.map(lambda leaf: leaf[0], args))
-    return jax.tree.map(lambda leaf: leaf[None], run)
-  return jax.vmap(one)(args) if vmap else jax.lax.map(one, args)
 
 
 def _update(

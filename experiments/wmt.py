@@ -78,12 +78,19 @@ class Config(sequences_config.Config):
   validation_target: tuple[str, ...] = _path('validation targets, as many')
   test_source: tuple[str, ...] = _path('test sources; further ones are sets by name')
   test_target: tuple[str, ...] = _path('test targets, as many')
+  translator: tuple[str, ...] = flag(
+    (),
+    'whose references of XML files: the first of these that a file has; default: the '
+    "file's first",
+  )
   decode: str | None = flag(
     None,
     'file whose lines are translated by the first of --arms in --workdir; what that '
-    'was trained with need not be said again',
+    'was trained with need not be said again, but for one of several --epsilon or so',
   )
-  num_train: int = flag(None, 'training pairs that are kept; 0: all', config.natural)
+  num_train: int = flag(
+    None, 'training pairs that are kept, the first; 0: all', config.natural
+  )
   longest: int = flag(
     None, 'characters beyond which a training pair is dropped', config.count
   )
@@ -120,7 +127,7 @@ def check(config: Config) -> None:
     raise InputError('--dropout: none of --arms has dropout')
   dataset = filled(config).dataset
   if dataset != 'text':
-    for name in wmt_data.FILES:
+    for name in (*wmt_data.FILES, 'translator'):
       if getattr(config, name):
         raise InputError(f'--{name} applies to --dataset=text alone')
   if config.data_dir and dataset != 'wmt14':
@@ -176,7 +183,7 @@ def study_of(config: Config) -> study.Study:
     measure=EXACT_MATCH if config.dataset == 'numbers' else BLEU,
     chain=1,
     final=final,
-    undecisive=('decode', *wmt_data.FILES),
+    undecisive=('decode', 'translator', *wmt_data.FILES),
   )
 
 

@@ -85,10 +85,9 @@ def _text(config: Any) -> Corpus:
     'validation': _both(config, 'validation'),
     **_tests(_both(config, 'test')),
   }
-  corpus = parallel.load('text', paths, config.longest)
+  corpus = parallel.load('text', paths, config.longest, config.translator)
   train, count = corpus.splits['train'], config.num_train
-  if count > len(train):
-    raise InputError(f'--num_train: {count} is more than the {len(train)} pairs')
+  parallel.check_count(count, len(train))
   kept = Pairs(train.sources[: count or None], train.targets[: count or None])
   return dataclasses.replace(corpus, splits={**corpus.splits, 'train': kept})
 

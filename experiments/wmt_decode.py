@@ -38,12 +38,13 @@ def translated(config: Any, module: Module) -> Iterator[str]:
   path = pathlib.Path(config.decode)
   lines = files.lines(files.decode(files.read(path), path))
   directory = _directory(config)
-  content = saved_translator.configuration(directory)
+  place = _place(config, directory)
+  content = saved_translator.configuration(place)
   trained = content['flags']
   _check(config, trained, directory)
   given = {name: getattr(config, name) for name in SEARCH}
   options = {name: trained[name] if v is None else v for name, v in given.items()}
-  translator, weights = saved_translator.read(directory, module, Decoding(**options))
+  translator, weights = saved_translator.read(place, module, Decoding(**options))
   _say(f'{directory}, {_named(content["run"])}; {_named(options)}')
   if unknown := translator.unknown(lines):
     _say(f'{path}: {unknown} {trained["source_units"]} that training did not have')
@@ -61,6 +62,22 @@ def _directory(config: Any) -> pathlib.Path:
       f'--arms: expected one of {", ".join(arms)}, as {workdir} has them'
     )
   return workdir / (arms[0] if len(arms) == 1 else BASELINE)
+
+
+def _place(config: Any, directory: pathlib.Path) -> pathlib.Path:
+  """That of the point that is given, where the arm has several; else of the first."""
+  places = saved_translator.points(directory)
+  if len(places) == 1:
+    return places[0]
+  runs = [saved_translator.configuration(place)['run'] for place in places]
+  given = {name: own[0] for name, own in config.given().items() if len(own) == 1}
+  given = {name: value for name, value in given.items() if name in runs[0]}
+  for place, run in zip(places, runs, strict=True):
+    if given.items() <= run.items():
+      return place
+  asked = ', '.join(f'--{name}={value:g}' for name, value in given.items())
+  there = '; '.join(_named({name: run[name] for name in given}) for run in runs)
+  raise InputError(f'{asked}: {directory} was trained with {there}')
 
 
 def _check(config: Any, trained: Mapping[str, Any], directory: pathlib.Path) -> None:

@@ -59,9 +59,16 @@ def final(
 
 
 def keep(translator: Translator, config: Any, job: runner.Job, state: State) -> None:
-  """The first run, for ``--decode``."""
-  flags, run = dataclasses.asdict(config), {'seed': job.seeds[0], **job.points[0]}
-  saved_translator.keep(job.directory, flags, run, translator, weights_of(state, 0))
+  """The first run of each point of the grid, for ``--decode``."""
+  flags = dataclasses.asdict(config)
+  firsts: list[Mapping[str, float]] = []
+  for index, point in enumerate(job.points):
+    if point not in firsts:
+      place = saved_translator.place(job.directory, len(firsts))
+      run = {'seed': job.seeds[index], **point}
+      own = weights_of(state, index)
+      saved_translator.keep(place, flags, run, translator, own)
+      firsts.append(point)
 
 
 def _splits(corpus: Translations, job: runner.Job, split: str) -> list[str]:

@@ -17,7 +17,6 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from experiments import config, speech_config, speech_study, study
 from experiments.config import by_flag, flag
@@ -86,7 +85,7 @@ def scored(hypotheses: Sequence[str], references: Sequence[str]) -> Mapping[str,
 
 def main() -> None:
   """Reads the flags and runs."""
-  cases: Mapping[str, Mapping[str, Any]] = {**WSJ_SIZES['las'], **WSJ_DATASETS}
+  cases = speech_config.cases(WSJ_DATASETS, WSJ_SIZES)
   config.launch(Config, run, by_flag(cases, WSJ_VALUES))
 
 

@@ -6,54 +6,49 @@ belongs to one chunk.
 """
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from regularizers.categorical import Categorical
+from regularizers.kernels.slices import Slices
 from regularizers.linear import LinearCategorical
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-  """Positions of a shape, ``size`` at a time; the last chunk may overlap."""
+  """Positions of a shape, taken in chunks; the last chunk may overlap."""
 
   shape: tuple[int, ...]
-  size: int
+  slices: Slices
 
   @property
   def count(self) -> int:
     """How many positions there are."""
-    return math.prod(self.shape)
+    return self.slices.length
 
   @property
   def num_chunks(self) -> int:
     """How many chunks there are."""
-    return -(-self.count // self.size)
-
-  def start(self, index: jax.Array) -> jax.Array:
-    """First row of a chunk."""
-    return jnp.minimum(index * self.size, self.count - self.size)
+    return self.slices.count
 
   def fresh(self, index: jax.Array) -> jax.Array:
     """``[size]`` booleans: False for rows that the chunk before had."""
-    return self.start(index) + jnp.arange(self.size) >= index * self.size
+    return self.slices.fresh(index)
 
   def cut(self, array: jax.Array, index: jax.Array) -> jax.Array:
     """The chunk's rows of an array ``[count, ...]``."""
     if self.num_chunks == 1:
       return array
-    return jax.lax.dynamic_slice_in_dim(array, self.start(index), self.size, 0)
+    return self.slices.cut(array, self.slices.start(index), 0)
 
   def add(self, whole: jax.Array, part: jax.Array, index: jax.Array) -> jax.Array:
     """``whole`` with the chunk's rows added, those that are fresh."""
-    start = self.start(index)
+    start = self.slices.start(index)
     fresh = self.fresh(index).reshape((-1,) + (1,) * (part.ndim - 1))
     part = jnp.where(fresh, part, 0.0).astype(whole.dtype)
-    before = jax.lax.dynamic_slice_in_dim(whole, start, self.size, 0)
-    return jax.lax.dynamic_update_slice_in_dim(whole, before + part, start, 0)
+    return self.slices.put(whole, self.slices.cut(whole, start, 0) + part, start, 0)
 
   def lies_in(self, array: Any, axis: int) -> bool:
     """Whether the array has the positions' axes, from ``axis`` on."""

@@ -41,6 +41,12 @@ class LinearCategorical:
   and ``vmap`` work. Products of bfloat16 inputs are summed in float32, in both
   passes; gradients come in the dtypes of the inputs.
 
+  Under `jax.jit` hidden states may be split over devices by rows, and the kernel by
+  classes, evenly: nothing is gathered. What moves is, with every slice, a few numbers a
+  row and, if the classes are split, the gradient of the hidden states; inside
+  `jax.shard_map` a `ShardedCategorical` of this moves them once. A mesh of explicit
+  axes wants `jax.sharding.auto_axes` around the call.
+
   Args:
     hidden: ``[..., D]``, floating.
     kernel: ``[D, V]``, floating.
@@ -98,7 +104,7 @@ class LinearCategorical:
       'temperature': None,
     }
     size = check_chunk_size(chunk_size) or tiles.tile_size(rows, num_classes)
-    tiling = Tiling(num_classes, min(size, num_classes))
+    tiling = Tiling.of(num_classes, size)
     self._fill(where, inputs, shape, AffineLogits(tiling, dtype))
 
   def _fill(
@@ -188,7 +194,7 @@ class LinearCategorical:
 
   def log_probs(self) -> jax.Array:
     """log p of every class, ``[..., V]``; builds what this class avoids."""
-    whole = Tiling(self.num_classes, self.num_classes)
+    whole = Tiling.of(self.num_classes, self.num_classes)
     logits = dataclasses.replace(self._logits, tiling=whole)
     z = logits(self._inputs, self._rows(self.where), whole.tile(jnp.asarray(0)))
     log_p = self._centred(z)

@@ -17,6 +17,7 @@ from regularizers.chunks import Packing, Rows, pack
 from regularizers.collectives import equally_varying, fold
 from regularizers.kernels import tiles
 from regularizers.kernels.affine import soft_cap
+from regularizers.kernels.slices import Slices
 from regularizers.linear_checks import check_chunk_size, check_linear
 from regularizers.loss import Loss, check_keywords
 from regularizers.reductions import fit, masked_sum
@@ -47,9 +48,12 @@ def linear_loss(
   while its logits are at hand: 6·rows·D·V floating-point operations, and no more
   memory than a few chunks of logits beside one float32 gradient of the kernel.
   `LinearCategorical` gives a loss per position and forward-mode derivatives, for 8.
-  Chunks of arrays that `jax.jit` has split over devices are gathered: split positions
-  inside `jax.shard_map` instead, with ``normalizer=psum(mask.sum(), axis)``, and
-  classes with `ShardedCategorical`.
+  Under `jax.jit` positions (their leading axis) and classes may be split over devices,
+  evenly: nothing is gathered, but the gradient of the kernel is added up over the
+  positions' devices, and that of the hidden states over the classes', with every
+  chunk. To add up once, split positions inside `jax.shard_map`, with
+  ``normalizer=psum(mask.sum(), axis)``, and classes with `ShardedCategorical`. A mesh
+  of explicit axes wants `jax.sharding.auto_axes` around the call.
 
   Args:
     loss: any loss of this package, or ``(logits, labels, …) -> [...]`` such as
@@ -68,9 +72,10 @@ def linear_loss(
     **extra: what the loss takes (``step``, ``teacher``, …). Arrays whose leading
       axes are those of the labels are cut into chunks, a stack of teachers
       ``[peers, ..., V]`` too; all else is handed to every chunk as it is. A ``key``
-      is folded with the number of the chunk; strings, functions, booleans and
-      integers (but a ``step``) stay what they are. The loss must not close over
-      traced arrays: give them to it as weights or here.
+      is folded with the number of the chunk (chunks, hence the noise, differ with
+      the number of devices); strings, functions, booleans and integers (but a
+      ``step``) stay what they are. The loss must not close over traced arrays: give
+      them to it as weights or here.
 
   Returns:
     A float32 (or wider) scalar, or with metrics ``(scalar, {'nll': (sum, count),
@@ -165,7 +170,7 @@ def _rows(
   wanted = max(count // 32 + width // 3, _SMALL // num_classes, 8)
   chunks = max(-(-count // wanted), 1)
   even = 8 * -(-count // (8 * chunks))  # so that the last one overlaps little
-  return Rows(shape, max(min(size or even, count), 1))
+  return Rows(shape, Slices.over_devices(count, size or even))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,8 @@ class ShardedCategorical:
   class is this device's block. Labels, keys and teachers must be the same on all
   devices along the axis.
 
-  If V is not a multiple of n, pad the logits with any numbers, at the end, and say
+  If V is not a multiple of n, pad the logits (or, for a `LinearCategorical`, the
+  kernel's columns and the bias) with any numbers, at the end, and say
   ``num_classes=V``: the padding is masked.
 
   Gradients. Under ``check_vma=True``, the default, the result counts as one value
@@ -65,8 +66,8 @@ class ShardedCategorical:
     NameError: an axis name that is not bound.
     TypeError: logits are not floating.
     ValueError: ``num_classes`` that the blocks cannot hold, or that one could hold
-      alone; padding under a distribution that is no `Categorical` and masks nothing;
-      ``where`` beside a distribution.
+      alone; padding under a distribution of other make that masks nothing; ``where``
+      beside a distribution.
 
   References:
     Shoeybi, Patwary, Puri, LeGresley, Casper, Catanzaro, *Megatron-LM: Training
@@ -78,11 +79,13 @@ class ShardedCategorical:
     >>> loss = reg.label_smoothing(0.1)(reg.cross_entropy)
     >>> def sharded(logits, labels):
     ...   return loss(reg.ShardedCategorical(logits, 'model'), labels)
-    >>> whole = jax.shard_map(
-    ...   sharded,
-    ...   mesh=Mesh(jax.devices()[:1], 'model'),
-    ...   in_specs=(P(None, 'model'), P()),
-    ...   out_specs=P(),
+    >>> whole = jax.jit(
+    ...   jax.shard_map(
+    ...     sharded,
+    ...     mesh=Mesh(jax.devices()[:1], 'model'),
+    ...     in_specs=(P(None, 'model'), P()),
+    ...     out_specs=P(),
+    ...   )
     ... )
     >>> print(whole(jnp.array([[2.0, 1.0, 0.1, -1.0]]), jnp.array([0])).round(4))
     [0.5968]
@@ -347,10 +350,15 @@ def _allowed(
 def _without_padding(local: Distribution, blocks: Blocks) -> Distribution:
   if not blocks.padded:
     return local
+  where = getattr(local, 'where', None)
   if isinstance(local, Categorical):
-    where = _allowed(local.where, local.logits.shape, blocks)
-    return Categorical(local.logits, where)
-  if getattr(local, 'where', None) is None:
+    return Categorical(local.logits, _allowed(where, local.logits.shape, blocks))
+  masked: Any = getattr(local, 'masked', None)
+  if masked is not None:  # as a LinearCategorical can be
+    shape = (*local.shape, local.num_classes)
+    out: Distribution = masked(_allowed(where, shape, blocks))
+    return out
+  if where is None:
     raise ValueError(
       f'num_classes: {blocks.num_classes} classes leave padding in {blocks.count} '
       f'blocks of {blocks.size}: mask it in {type(local).__name__} by a where'

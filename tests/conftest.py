@@ -1,5 +1,6 @@
 """Strict and reproducible: runs before any test module or doctest is imported."""
 
+import gc
 import os
 import pathlib
 import random
@@ -17,7 +18,7 @@ if 'REGULARIZERS_TEST_CACHE' not in os.environ:
   _cache = tempfile.TemporaryDirectory(prefix='regularizers-tests-')
   os.environ['REGULARIZERS_TEST_CACHE'] = _cache.name
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _cache.name
-  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.5'
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 
 import hypothesis
 import jax
@@ -32,6 +33,12 @@ hypothesis.settings.register_profile(
   'regularizers', derandomize=True, deadline=None, database=None, print_blob=True
 )
 hypothesis.settings.load_profile('regularizers')
+
+
+def pytest_collection_finish() -> None:
+  """What is imported stays: not looked through again at every collection."""
+  gc.collect()
+  gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,11 @@ where regularization shows.
 import numpy as np
 
 from experiments.datasets.dataset import Dataset
+from experiments.datasets.noise import noisy, random_state
 from experiments.errors import InputError
 
 NUM_CLASSES = 10
+SIDE = 8
 NUM_TRAIN, NUM_VALIDATION = 1077, 360  # the other 360 are the test split
 _SPLIT_SEED = 1797  # fixed: every run sees the same three splits
 _SUBSET, _NOISE = 1, 2  # streams of random numbers
@@ -39,10 +41,12 @@ def load(
     raise InputError(f'label_noise: expected a share in [0, 1], got {label_noise}')
   splits = _fixed_splits()
   train = splits['train']
-  kept = np.sort(_random(seed, _SUBSET).permutation(NUM_TRAIN)[:num_train])
+  kept = np.sort(random_state(seed, 0, _SUBSET).permutation(NUM_TRAIN)[:num_train])
   splits['train'] = {
     'image': train['image'][kept],
-    'label': _noisy(train['label'][kept], label_noise, seed),
+    'label': noisy(
+      train['label'][kept], label_noise, NUM_CLASSES, random_state(seed, 0, _NOISE)
+    ),
   }
   return Dataset('digits', NUM_CLASSES, splits)
 
@@ -59,18 +63,3 @@ def _fixed_splits() -> dict[str, dict[str, np.ndarray]]:
     name: {'image': image[rows], 'label': label[rows]}
     for name, rows in zip(('train', 'validation', 'test'), parts, strict=True)
   }
-
-
-def _noisy(label: np.ndarray, share: float, seed: int) -> np.ndarray:
-  random = _random(seed, _NOISE)
-  rows = random.permutation(len(label))[: round(share * len(label))]
-  shift = random.randint(1, NUM_CLASSES, size=len(rows))  # never 0: another class
-  noisy = label.copy()
-  noisy[rows] = (label[rows] + shift) % NUM_CLASSES
-  return noisy
-
-
-def _random(seed: int, stream: int) -> np.random.RandomState:
-  # RandomState's streams are frozen: the same data under every numpy.
-  bits = np.random.MT19937(np.random.SeedSequence([seed, 0, stream]))
-  return np.random.RandomState(bits)

@@ -45,12 +45,18 @@ def features(samples: np.ndarray, rate: int, num_mel: int) -> np.ndarray:
     ``[frames, 3 (num_mel + 1)]`` float32.
 
   Raises:
-    InputError: there is not one whole frame, or kaldi-native-fbank is not installed.
+    InputError: there is not one whole frame, there are too many filters, or
+      kaldi-native-fbank is not installed.
   """
   knf = _library()
   if not num_frames(len(samples), rate):
     raise InputError(f'{len(samples)} samples: expected {_LENGTH} ms at least')
-  bank = knf.OnlineFbank(_options(rate, num_mel))
+  try:
+    bank = knf.OnlineFbank(_options(rate, num_mel))
+  except ValueError as error:
+    raise InputError(
+      f'--num_mel: {num_mel} are too many for {rate} samples a second ({error})'
+    ) from error
   bank.accept_waveform(rate, samples.astype(np.float32).tolist())
   bank.input_finished()
   static = np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])

@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from experiments.datasets import catalogue, files, wmt_files
 from experiments.errors import InputError
@@ -67,7 +68,10 @@ class Corpus:
 
 
 def load(
-  name: str, paths: Mapping[str, Sequence[tuple[str, str]]], longest: int = 0
+  name: str,
+  paths: Mapping[str, Sequence[tuple[str, str]]],
+  longest: int = 0,
+  translators: Sequence[str] = (),
 ) -> Corpus:
   """Reads the files of each split, source and target, one after the other.
 
@@ -75,14 +79,22 @@ def load(
     name: of the corpus.
     paths: by split; see ``read``.
     longest: longer pairs are dropped, from training alone.
+    translators: see ``read``.
 
   Raises:
-    InputError: as ``read``.
+    InputError: as ``read``; translators of files none of which is XML.
   """
   splits, dropped = {}, {}
+  every = [
+    pathlib.Path(path) for own in paths.values() for both in own for path in both
+  ]
+  if translators and not any(_kind(path) == _XML for path in every):
+    raise InputError('--translator applies to files of XML alone')
   for split, files_of_split in paths.items():
     limit = longest if split == 'train' else 0
-    parts = [read(*both, longest=limit) for both in files_of_split]
+    parts = [
+      read(*both, longest=limit, translators=translators) for both in files_of_split
+    ]
     splits[split] = Pairs(
       tuple(text for pairs, _ in parts for text in pairs.sources),
       tuple(text for pairs, _ in parts for text in pairs.targets),
@@ -99,7 +111,7 @@ def read(
   target_path: str | os.PathLike[str],
   *,
   longest: int = 0,
-  translator: str = '',
+  translators: Sequence[str] = (),
 ) -> tuple[Pairs, dict[str, int]]:
   """Reads two files that belong together.
 
@@ -111,7 +123,8 @@ def read(
     source_path: a file.
     target_path: its translation.
     longest: pairs with more characters on either side are dropped; 0: none.
-    translator: of the references, where an XML has several; ``''``: the first.
+    translators: of the references, where an XML has several: the first of these that
+      it has; none: its first.
 
   Returns:
     The pairs, and how many were dropped: ``'empty'`` on either side, too ``'long'``,
@@ -127,7 +140,7 @@ def read(
     raise InputError(f'{source}, {target}: expected two files of one format')
   dropped: dict[str, int] = {}
   if kind == _XML:
-    texts, dropped = wmt_files.xml(source, target, translator)
+    texts, dropped = wmt_files.xml(source, target, translators)
   else:
     texts = (wmt_files.sgml if kind == _SGML else _plain)(source, target)
   pairs, others = _filtered(texts, longest)
@@ -154,12 +167,20 @@ def _plain(source: pathlib.Path, target: pathlib.Path) -> wmt_files.Texts:
 
 
 def _filtered(
-  texts: Sequence[tuple[str, str]], longest: int
+  texts: Iterable[tuple[str, str]], longest: int, count: int = 0
 ) -> tuple[Pairs, dict[str, int]]:
-  """What is neither empty nor too long."""
-  full = [pair for pair in texts if all(pair)]
-  kept = [pair for pair in full if not longest or max(map(len, pair)) <= longest]
-  dropped = {'empty': len(texts) - len(full), 'long': len(full) - len(kept)}
+  """What is neither empty nor too long, up to ``count`` pairs."""
+  kept: list[tuple[str, str]] = []
+  dropped = {'empty': 0, 'long': 0}
+  for pair in texts:
+    if not all(pair):
+      dropped['empty'] += 1
+    elif longest and max(map(len, pair)) > longest:
+      dropped['long'] += 1
+    else:
+      kept.append(pair)
+      if len(kept) == count:
+        break
   return Pairs(tuple(s for s, _ in kept), tuple(t for _, t in kept)), dropped
 
 
@@ -172,36 +193,39 @@ def wmt14(data_dir: str | None = None, num_train: int = 0, longest: int = 0) -> 
 
   Args:
     data_dir: where tensorflow-datasets keeps data; None: its default.
-    num_train: how many examples of training to read, the first, which tfds has drawn
-      at random; 0: all.
+    num_train: how many pairs of training to keep, the first, which tfds has drawn at
+      random; 0: all.
     longest: as for ``load``.
 
   Raises:
     InputError: the data are not prepared, damaged or too few.
   """
   train = catalogue.Source(WMT14, 'train', data_dir, raw=())
-  if num_train > len(train):
-    raise InputError(
-      f'--num_train: {num_train} is more than the {len(train)} pairs of {train.version}'
-    )
+  where = f' of {train.version}'
+  check_count(num_train, len(train), where)  # before millions are read
   prepared: dict[str, tuple[str, ...]]
   prepared = {'train': ('train',), 'validation': ('validation',), 'test': ('test',)}
   if set(_VALIDATION) <= set(train.splits):
     prepared['validation'] = _VALIDATION
   splits, dropped = {}, {}
   for split, parts in prepared.items():
-    texts: wmt_files.Texts = []
-    for part in parts:
-      source = catalogue.Source(WMT14, part, data_dir, raw=())
-      texts += _examples(source, (split == 'train' and num_train) or len(source))
-    limit = longest if split == 'train' else 0
-    splits[split], dropped[split] = _filtered(texts, limit)
+    sources = [catalogue.Source(WMT14, part, data_dir, raw=()) for part in parts]
+    texts = itertools.chain.from_iterable(map(_examples, sources))
+    limits = (longest, num_train) if split == 'train' else (0, 0)
+    splits[split], dropped[split] = _filtered(texts, *limits)
     if not splits[split]:
       raise InputError(f'{train.version}, {split}: no pairs')
+  check_count(num_train, len(splits['train']), where)
   return Corpus('wmt14', splits, dropped, prepared)
 
 
-def _examples(source: catalogue.Source, size: int) -> Iterator[tuple[str, str]]:
-  for start in range(0, size, BLOCK):
-    for example in source.read(range(start, min(start + BLOCK, size))):
+def check_count(num_train: int, there: int, where: str = '') -> None:
+  """Raises InputError if there are fewer pairs of training than are wanted."""
+  if num_train > there:
+    raise InputError(f'--num_train: {num_train} is more than the {there} pairs{where}')
+
+
+def _examples(source: catalogue.Source) -> Iterator[tuple[str, str]]:
+  for start in range(0, len(source), BLOCK):
+    for example in source.read(range(start, min(start + BLOCK, len(source)))):
       yield catalogue.text(example['en']).strip(), catalogue.text(example['de']).strip()

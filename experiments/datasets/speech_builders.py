@@ -7,6 +7,7 @@ is imported. TensorFlow is not needed.
 import abc
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -203,30 +204,44 @@ def read(
 
 
 def _utterances(name: str, split: str, data_dir: pathlib.Path) -> list[Prepared]:
+  """By name; what is said of them stands in an index, for the recordings are large.
+
+  Raises:
+    InputError: the index is damaged.
+  """
   source = catalogue.Source(name, split, os.fspath(data_dir), raw=[])
-  result = []
-  rows = range(len(source))
-  for block in (rows[start : start + _BLOCK] for start in rows[::_BLOCK]):
-    for row, example in zip(block, source.read(block), strict=True):
-      result.append(
-        Prepared(
-          text(example['name']),
-          text(example['speaker']),
-          source.directory,
-          text(example['text']),
-          _intervals(example['words']),
-          _intervals(example['phones']),
-          source=source,
-          row=row,
-        )
+  path = source.directory / f'{split}_index.json'
+  content = catalogue.kept(path, lambda: _index(source))
+  try:
+    result = [
+      Prepared(
+        *(name, speaker, source.directory, said),
+        *(tuple(Interval(*own) for own in spans) for spans in (words, phones)),
+        source=source,
+        row=row,
       )
+      for row, (name, speaker, said, words, phones) in enumerate(json.loads(content))
+    ]
+    if len(result) != len(source):
+      raise ValueError(f'{len(result)} of {len(source)} examples')
+  except (ValueError, TypeError) as error:
+    raise InputError(f'{path}: not an index: delete it ({error})') from error
   return sorted(result, key=lambda one: one.name)
 
 
-def _intervals(spans: Mapping[str, Any]) -> tuple[Interval, ...]:
-  return tuple(
-    Interval(int(start), int(end), text(label))
-    for start, end, label in zip(
-      spans['start'], spans['end'], spans['label'], strict=True
-    )
-  )
+def _index(source: catalogue.Source) -> bytes:
+  """All of the examples but their recordings, as JSON."""
+  lines = []
+  rows = range(len(source))
+  for block in (rows[start : start + _BLOCK] for start in rows[::_BLOCK]):
+    for example in source.read(block):
+      texts = [text(example[key]) for key in ('name', 'speaker', 'text')]
+      lines.append([*texts, _spans(example['words']), _spans(example['phones'])])
+  return json.dumps(lines).encode()
+
+
+def _spans(spans: Mapping[str, Any]) -> list[tuple[int, int, str]]:
+  keys = spans['start'], spans['end'], spans['label']
+  return [
+    (int(start), int(end), text(label)) for start, end, label in zip(*keys, strict=True)
+  ]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from experiments.datasets import fbank
+from experiments.datasets import fbank, sphere
 from experiments.datasets.directories import made
 from experiments.errors import InputError
 
@@ -117,7 +117,8 @@ def _key(sounds: Sequence[Sound], num_mel: int) -> Any:
     except OSError:  # reading it says what is wrong
       size, time = -1, -1
     files.append((sound.name, sound.speaker, os.fspath(sound.path), size, time))
-  return _FORMAT, fbank.version(), num_mel, files
+  # What was left out for want of sph2pipe is not, once it is there.
+  return _FORMAT, fbank.version(), num_mel, sphere.converts(), files
 
 
 def _write(

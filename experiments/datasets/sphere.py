@@ -101,6 +101,11 @@ def write(path: pathlib.Path, samples: np.ndarray, rate: int) -> None:
   path.write_bytes(header.ljust(_SIZE) + samples.astype('<i2').tobytes())
 
 
+def converts() -> bool:
+  """Whether other codings than PCM can be read here."""
+  return shutil.which(_PROGRAM) is not None
+
+
 def _header(content: bytes, path: pathlib.Path) -> _Header:
   line, _, _ = content[len(_MAGIC) :].partition(b'\n')
   if not content.startswith(_MAGIC) or not re.fullmatch(rb' *\d{1,9} *', line):

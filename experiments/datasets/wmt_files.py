@@ -7,7 +7,7 @@ import html
 import pathlib
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from experiments.datasets import files
@@ -90,14 +90,15 @@ def _blanks(text: str) -> str:
 
 
 def xml(
-  source: pathlib.Path, target: pathlib.Path, translator: str
+  source: pathlib.Path, target: pathlib.Path, translators: Sequence[str]
 ) -> tuple[Texts, dict[str, int]]:
   """The segments of one file, or two: ``<src>`` of the first, ``<ref>`` of the second.
 
   Args:
     source: a file.
     target: another, or the same.
-    translator: of the references; ``''``: the one who comes first.
+    translators: of the references, the first of them that are there; none: the one
+      who comes first in the file.
 
   Returns:
     The texts, and how many segments belong to a test suite, how many have no reference.
@@ -108,7 +109,7 @@ def xml(
   """
   sources, suites = _documents(source)
   targets = sources if target == source else _documents(target)[0]
-  named = _translator(target, targets, translator)
+  named = _translator(target, targets, translators)
   texts, missing = [], 0
   for document, element in sources.items():
     originals = _named(element.iterfind('.//src//seg'), source, document)
@@ -150,12 +151,12 @@ def _documents(path: pathlib.Path) -> tuple[dict[str, ET.Element], int]:
 
 
 def _translator(
-  path: pathlib.Path, documents: dict[str, ET.Element], name: str
+  path: pathlib.Path, documents: dict[str, ET.Element], names: Sequence[str]
 ) -> str | None:
-  """The ``name``, or the first, which may be None.
+  """The first of ``names`` that is there, or of the file, which may be None.
 
   Raises:
-    InputError: there is no reference, or none of that name.
+    InputError: there is no reference, or none of these names.
   """
   references = [
     reference.get('translator')
@@ -164,10 +165,11 @@ def _translator(
   ]
   if not references:
     raise InputError(f'{path}: expected a <ref> in a <doc>, found none')
-  if name and name not in references:
+  there = [name for name in names if name in references]
+  if names and not there:
     known = ', '.join(sorted({str(reference) for reference in references}))
-    raise InputError(f'{path}: no translator {name!r}, but {known}')
-  return name or references[0]
+    raise InputError(f'{path}: no translator {" or ".join(names)}, but {known}')
+  return there[0] if there else references[0]
 
 
 def _named(

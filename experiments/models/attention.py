@@ -7,7 +7,7 @@ and translate". With a location it reads where it looked before, too: Chorowski 
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,13 +36,6 @@ class Memory:
   keys: jax.Array
   mask: jax.Array
   shifts: jax.Array | None = None
-
-  def repeated(self, count: int) -> Self:
-    """Each of the batch that many times."""
-    values, keys, mask = (
-      jnp.repeat(part, count, axis=0) for part in (self.values, self.keys, self.mask)
-    )
-    return dataclasses.replace(self, values=values, keys=keys, mask=mask)
 
 
 class Location(NamedTuple):
@@ -119,14 +112,23 @@ class Attention(nnx.Module):
     """Context ``[batch, values]`` and weights ``[batch, source]``.
 
     Args:
-      memory: what is attended to.
+      memory: what is attended to; there may be several queries for each of its batch,
+        one after the other.
       query: ``[batch, query]``.
       before: the weights before, of attention with a location.
     """
-    location = None
+    options: tuple[jax.Array, ...] = (self.energy[...],)
     if self.of_location is not None:
-      location = *before, self.of_location[...]
-    return _attend(memory, self.of_query(query), self.energy[...], location)
+      options += (self.of_location[...],)
+    asked = (self.of_query(query), *before)
+    batch = len(memory.mask)
+    if len(query) == batch:
+      return _attend(memory, options, *asked)
+    # Not the memory repeated for each of them, which would be read as often.
+    grouped = [part.reshape(batch, -1, part.shape[-1]) for part in asked]
+    axes = (None, None, *[1] * len(grouped))
+    context, weights = jax.vmap(_attend, axes, out_axes=1)(memory, options, *grouped)
+    return context.reshape(len(query), -1), weights.reshape(len(query), -1)
 
 
 def _shifts(filters: jax.Array, source: int) -> jax.Array:
@@ -143,13 +145,14 @@ def _shifts(filters: jax.Array, source: int) -> jax.Array:
 # of a query and a value, takes longer to write and read.
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def _attend(
-  memory: Memory, query: jax.Array, energy: jax.Array, location: Any
+  memory: Memory, options: tuple[jax.Array, ...], query: jax.Array, *before: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
+  energy, *of_location = options
   inner = memory.keys + query[:, None]
-  if location is not None:
-    before, kernel = location
-    moved = before @ memory.shifts
-    inner += moved.reshape(*before.shape, -1) @ kernel
+  for weights, kernel in zip(before, of_location, strict=True):
+    assert memory.shifts is not None
+    moved = weights @ memory.shifts
+    inner += moved.reshape(*weights.shape, -1) @ kernel
   energies = jnp.tanh(inner) @ energy
   weights = jax.nn.softmax(energies, axis=-1, where=memory.mask)
   # Not a product of batches of matrices, which XLA takes one by one on CPUs.

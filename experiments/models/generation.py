@@ -121,11 +121,13 @@ def log_probs(
   positions: jax.Array,
   labels: jax.Array,
   mask: jax.Array,
+  allowed: jax.Array | None = None,
 ) -> jax.Array:
   """log p of every label given the ids up to its place, in nats.
 
   All arrays are ``[batch, length]``, as those of a packed batch; rows are taken one by
-  one, so that only one row's logits are there at a time.
+  one, so that only one row's logits are there at a time. ``allowed`` ``[V]`` is False
+  for symbols that never come.
 
   Returns:
     ``[batch, length]``, 0 where the mask is False.
@@ -134,7 +136,10 @@ def log_probs(
 
   def row(given: tuple[jax.Array, jax.Array]) -> jax.Array:
     hidden, labels = given
-    log_p = jax.nn.log_softmax(model.logits(hidden))
+    logits = model.logits(hidden)
+    if allowed is not None:
+      logits = jnp.where(allowed[None], logits, -jnp.inf)
+    log_p = jax.nn.log_softmax(logits)
     return jnp.take_along_axis(log_p, labels[:, None], axis=-1, mode='fill')[:, 0]
 
   return jnp.where(mask, jax.lax.map(row, (hidden, labels)), 0.0)

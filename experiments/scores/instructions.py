@@ -127,16 +127,21 @@ def bootstrap(
   return float(low), float(high)
 
 
-def protocol(*, free: str, rule: str, shots: int, longest: int) -> str:
+def protocol(
+  *, free: str, rule: str, shots: int, longest: int, separator: str = ''
+) -> str:
   """What a number means, in one line.
 
   Example:
     >>> protocol(free='exact', rule='sum', shots=0, longest=16)
     'options: sum of log p with end|free: exact, Super-NI, greedy, 16 ids|shots: 0'
+    >>> protocol(free='exact', rule='sum', shots=2, longest=9, separator='..')[-39:]
+    "shots: 2 of the same task, between '..'"
   """
+  shown = f' of the same task, between {separator!r}' if shots else ''
   return (
     f'options: {rule} of log p with end|free: {free}, Super-NI, greedy, {longest} ids'
-    f'|shots: {shots}'
+    f'|shots: {shots}{shown}'
   )
 
 

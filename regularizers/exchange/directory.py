@@ -2,12 +2,15 @@
 
 DIRECTORY/replica-1/00000007-0000000350.safetensors   the 7th copy, of step 350
 
-A copy gets its name when it is whole. Its number goes on where a replica that was
-killed is started again, maybe from an earlier step: the newest copy is the one with the
-highest number.
+A copy gets its name when it is whole, and loses it when two newer ones are there: what
+is written next goes over it, which is faster than a new file. Whoever wants to keep a
+copy gives it a second name (a link), or copies it. Its number goes on where a replica
+that was killed is started again, maybe from an earlier step: the newest copy is the one
+with the highest number.
 """
 
 import collections
+import contextlib
 import os
 import pathlib
 import re
@@ -175,6 +178,8 @@ class Directory:
       except ExchangeError as error:
         self._say(str(error))
     self._claim.release()
+    with contextlib.suppress(OSError):
+      files.spare(self._place(self.replica)).unlink()
     self._warn()
 
   def __enter__(self) -> 'Directory':
@@ -193,21 +198,28 @@ class Directory:
   def _publish(self, step: int, tree: PyTree) -> None:
     place = self._place(self.replica)
     try:
-      self._check_alone(place)
+      copies = self._own(place)
       self._number += 1
       content = files.encode(self._copy(step, tree))
       name = place / f'{self._number:08d}-{step:010d}.safetensors'
-      place.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
-      files.write(name, content)
-      self._known.add(name)
-      for old in _copies(place)[:-KEPT]:
+      self._write(name, content)
+      for old in [*copies, name][:-KEPT]:
         self._remove(old)
     except OSError as error:
       self._say(f'cannot write to {place}: {error.strerror or error}')
 
+  def _write(self, name: pathlib.Path, content: bytes) -> None:
+    try:
+      files.write(name, content)
+    except FileNotFoundError:  # somebody has removed the place
+      name.parent.mkdir(parents=True, exist_ok=True)
+      files.write(name, content)
+    self._known.add(name)
+
   def _remove(self, old: pathlib.Path) -> None:
     try:
-      old.unlink(missing_ok=True)
+      with contextlib.suppress(FileNotFoundError):
+        files.retire(old)
       self._known.discard(old)
     except OSError as error:
       self._say(f'cannot remove {old}: {error.strerror or error}')
@@ -226,13 +238,16 @@ class Directory:
       return leaf
     return leaves.cast(leaf, self._dtype)
 
-  def _check_alone(self, place: pathlib.Path) -> None:
-    strange = [path for path in _copies(place) if path not in self._known]
+  def _own(self, place: pathlib.Path) -> list[pathlib.Path]:
+    """What is there; all of it has to be of this process."""
+    copies = _copies(place)
+    strange = [path for path in copies if path not in self._known]
     if strange:
       raise ExchangeError(
         f'{strange[-1]} is not of this process: two replicas have the index '
         f'{self.replica}'
       )
+    return copies
 
   def _read(self, tree: PyTree) -> Peers | None:
     """All that was taken, if a peer has something newer."""
@@ -264,6 +279,8 @@ class Directory:
         self._say(f'cannot read {path}: {error.strerror or error}')
         continue
       except DamagedError as error:
+        if not os.path.lexists(path):
+          continue  # and it was written over while it was read
         self._refused.add(path)
         self._say(f'{path} is damaged: {error}')
         continue

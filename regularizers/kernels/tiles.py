@@ -1,8 +1,8 @@
 """Row statistics of logits that are never built: a scan over tiles of classes.
 
-A tile is a slice of the class axis, ``logits[:, start:start + size]``, computed from
-hidden states and kernel when it is needed and thrown away. The last tile ends at the
-last class and may overlap its neighbour; `Tile.fresh` tells which classes are new.
+A tile is a slice of the class axis (see `Slices`), computed from hidden states and
+kernel when it is needed and thrown away. The last tile may overlap its neighbour;
+`Tile.fresh` tells which classes are new.
 The derivative rules are scans over tiles themselves and compute the logits again, so
 nothing but the inputs and O(rows) numbers is kept between forward and backward. JAX
 transposes a slice inside a scan to an addition in place, hence no second gradient of
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from regularizers.collectives import fold
 from regularizers.kernels.dense import apart, lowest_of, reciprocal_sum
+from regularizers.kernels.slices import Slices
 
 _TILES = 31
 _SMALL = 2**16
@@ -47,7 +48,7 @@ class Tile(NamedTuple):
   """A slice of the class axis.
 
   Attributes:
-    start: index of its first class, a traced integer.
+    start: where it starts (see `Slices.start`), a traced integer.
     fresh: ``[1, size]`` booleans, False for classes of the tile before; None if all
       tiles are disjoint.
   """
@@ -60,32 +61,42 @@ class Tile(NamedTuple):
 class Tiling:
   """How a class axis is cut."""
 
-  num_classes: int
-  size: int
+  slices: Slices
+
+  @classmethod
+  def of(cls, num_classes: int, size: int) -> 'Tiling':
+    """Tiles of about a size, of which every device has its share."""
+    return cls(Slices.over_devices(num_classes, size))
 
   @property
-  def num_tiles(self) -> int:
-    """How many tiles there are."""
-    return -(-self.num_classes // self.size)
+  def num_classes(self) -> int:
+    """``V``."""
+    return self.slices.length
+
+  @property
+  def size(self) -> int:
+    """Classes a tile."""
+    return self.slices.size
 
   def tile(self, index: jax.Array) -> Tile:
     """The tile of an index."""
-    if self.num_classes % self.size == 0:
-      return Tile(index * self.size, None)
-    start = jnp.minimum(index * self.size, self.num_classes - self.size)
-    fresh = start + jnp.arange(self.size) >= index * self.size
-    return Tile(start, fresh[None])
+    fresh = None if self.slices.disjoint else self.slices.fresh(index)[None]
+    return Tile(self.slices.start(index), fresh)
 
   def cut(self, array: jax.Array, tile: Tile) -> jax.Array:
     """The tile's part of an array ``[..., V]``; one of a last axis 1 as it is."""
     if array.shape[-1] != self.num_classes:
       return array
-    return jax.lax.dynamic_slice_in_dim(array, tile.start, self.size, array.ndim - 1)
+    return self.slices.cut(array, tile.start, array.ndim - 1)
+
+  def put(self, array: jax.Array, part: jax.Array, tile: Tile) -> jax.Array:
+    """An array ``[..., V]`` with another part in the tile's place."""
+    return self.slices.put(array, part, tile.start, array.ndim - 1)
 
   def fold(self, body: Callable[[Any, Tile], Any], init: Any) -> Any:
     """Repeats ``carry = body(carry, tile)`` over the tiles."""
-    indices = jnp.arange(self.num_tiles)
-    if self.num_tiles == 1:
+    indices = jnp.arange(self.slices.count)
+    if self.slices.count == 1:
       return body(init, self.tile(indices[0]))
     return fold(lambda carry, index: body(carry, self.tile(index)), init, indices)
 
@@ -143,14 +154,14 @@ def add_outer(total: jax.Array, hidden: jax.Array, dz: jax.Array) -> jax.Array:
     dz: ``[N, V]``.
   """
   num_classes = total.shape[1]
-  tiling = Tiling(num_classes, tile_size(hidden.shape[0], num_classes))
+  tiling = Tiling.of(num_classes, tile_size(hidden.shape[0], num_classes))
 
   def body(total: jax.Array, tile: Tile) -> jax.Array:
     part = tiling.cut(dz, tile)
     if tile.fresh is not None:
       part = jnp.where(tile.fresh, part, 0.0)
     new = tiling.cut(total, tile) + dot(hidden.T, part, total.dtype)
-    return jax.lax.dynamic_update_slice_in_dim(total, new, tile.start, 1)
+    return tiling.put(total, new, tile)
 
   out: jax.Array = tiling.fold(body, total)
   return out

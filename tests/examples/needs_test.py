@@ -17,6 +17,7 @@ import regularizers as reg
 from examples import (
   entropy_bonus,
   gradient_accumulation,
+  large_vocabulary,
   mixed_precision,
   padding_mask,
   sharding,
@@ -55,6 +56,24 @@ def test_what_stands_in_the_padding_has_no_effect():
   for junk in (5, 10**6):  # a class, and none
     got = gradient(model, jnp.where(mask, tokens, junk), mask)
     jax.tree.map(np.testing.assert_array_equal, got, expected)
+
+
+def test_a_large_vocabulary_is_learnt_without_its_logits():
+  params, rows = large_vocabulary.train(60)
+  assert rows['nll'][-1] < 0.25 * rows['nll'][0]
+  tokens, mask = large_vocabulary.data()
+  start, inputs = large_vocabulary.init(), (tokens * mask)[:, :-1]
+  real, labels = np.asarray(mask)[:, 1:], np.asarray(tokens)[:, 1:]
+
+  def logits(params):
+    return (large_vocabulary.states(params, inputs) @ params['embedding'].T)[real]
+
+  # The penalty's weight starts at 0.
+  expected = by_hand.losses(logits(start), labels[real], 0.1)
+  np.testing.assert_allclose(rows['loss'][0], expected.mean(), rtol=1e-6)
+  surprise = jax.jit(large_vocabulary.surprise)(params, tokens * mask)
+  expected = by_hand.losses(logits(params), labels[real])
+  np.testing.assert_allclose(np.asarray(surprise)[real], expected, rtol=1e-4, atol=1e-5)
 
 
 def full_batch(params, batch):

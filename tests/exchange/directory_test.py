@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from regularizers.exchange import Directory, Peers
+from regularizers.exchange import Directory, Peers, files
 
 EVERY = 10
 
@@ -199,6 +199,38 @@ def test_copy_vanishes_before_it_is_read(
   assert replicas.call(1, 10) == ([0], [0])
 
 
+def test_copy_is_written_over_while_it_is_read(
+  replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+):
+  """The one before it is taken; nothing is said, as nothing is wrong."""
+  two(replicas)
+  replicas.call(0, 0)
+  replicas.call(0, 10)
+  read, newest = files.read, replicas.copies(0)[-1]
+
+  def late(path: pathlib.Path) -> bytes:
+    content = read(path)
+    if path == newest:
+      path.unlink()
+      return content[:-4] + b'over'
+    return content
+
+  monkeypatch.setattr(files, 'read', late)
+  assert replicas.call(1, 10) == ([0], [0])
+
+
+def test_linked_copy_is_kept(replicas: Replicas):
+  """Whoever wants one for longer gives it a second name."""
+  replicas.start(0)
+  replicas.call(0, 0)
+  kept = replicas.path / 'kept'
+  os.link(replicas.copies(0)[0], kept)
+  content = kept.read_bytes()
+  for step in range(10, 60, EVERY):
+    replicas.call(0, step)
+  assert kept.read_bytes() == content
+
+
 def test_half_written_copy(replicas: Replicas):
   """Of one that was killed: ignored, and removed when it starts again."""
   two(replicas)
@@ -224,7 +256,10 @@ def test_other_files_are_left_alone(replicas: Replicas):
   for step in range(0, 50, EVERY):
     replicas.call(0, step)
   assert replicas.call(1, 50) == ([40], [40])
-  assert len(list((replicas.path / 'replica-0').iterdir())) == 4 + 1 + 2
+  place = replicas.path / 'replica-0'
+  assert len(list(place.iterdir())) == 4 + 1 + 2 + 1  # the last is written over next
+  replicas.open[0].close()
+  assert len(list(place.iterdir())) == 4 + 1 + 2
 
 
 def test_more_than_eight_digits(replicas: Replicas):

@@ -13,9 +13,6 @@ import pytest
 
 from regularizers.exchange import Directory, Local
 
-# One process computes for all of them.
-pytestmark = pytest.mark.xdist_group('lockstep')
-
 Results = Mapping[str, np.ndarray]
 
 

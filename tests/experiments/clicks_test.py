@@ -101,7 +101,7 @@ def test_the_network_is_a_bernoulli_of_one_logit(cache):
   )
   rows = {k: v[:32] for k, v in clicks.load(cache).splits['train'].items()}
   inputs = {name: jnp.asarray(rows[name]) for name in ('number', 'category')}
-  logits = model(inputs, deterministic=True)
+  logits = nnx.jit(lambda model: model(inputs, deterministic=True))(model)
   assert logits.shape == (32, 2)
   assert not logits[:, 0].any()
   label = jnp.asarray(rows['label'])
@@ -111,7 +111,8 @@ def test_the_network_is_a_bernoulli_of_one_logit(cache):
     jax.nn.softmax(logits)[:, 1], jax.nn.sigmoid(logits[:, 1]), rtol=1e-6
   )
   assert len(np.unique(logits[:, 1])) == 32
-  noisy = model(inputs, deterministic=False, rngs=nnx.Rngs(dropout=1))
+  rngs = nnx.Rngs(dropout=1)
+  noisy = nnx.jit(lambda model: model(inputs, deterministic=False, rngs=rngs))(model)
   assert not np.array_equal(noisy, logits)
 
 
@@ -121,12 +122,13 @@ def test_every_column_of_categories_has_vectors_of_its_own():
     'number': jnp.zeros((2, 3, 2 * NUMBERS)),
     'category': jnp.full((2, 3, CATEGORIES), 9),
   }
-  assert model(inputs, deterministic=True).shape == (2, 3, 2)
+  found = nnx.eval_shape(lambda model: model(inputs, deterministic=True), model)
+  assert found.shape == (2, 3, 2)
 
   def logit(model: ClickNetwork) -> jax.Array:
     return model(inputs, deterministic=True)[..., 1].sum()
 
-  gradient = nnx.grad(logit)(model)['vectors'][...]
+  gradient = nnx.jit(nnx.grad(logit))(model)['vectors'][...]
   used = np.flatnonzero(np.asarray(gradient).any(axis=1))
   assert set(used) <= set(range(9, 260, 10))
   assert len(used) > 20  # some may have a ReLU that is off

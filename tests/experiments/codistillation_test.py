@@ -108,11 +108,22 @@ def test_ensemble_is_the_mean_of_its_models(finished: pathlib.Path):
     np.testing.assert_allclose(row['nll'], expected, rtol=1e-5)
 
 
-def test_killed_and_resumed_is_the_same(tmp_path: pathlib.Path):
-  """Local exchange: bit for bit, the peers too."""
+def test_killed_and_resumed_is_the_same(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+  """Local exchange: bit for bit, the peers too; a signal in the final rows ends it."""
+
+  def stopped(*_: object) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    raise AssertionError('it went on')
+
   whole = codistillation.run(config(tmp_path / 'whole', arms=('codistillation',)))
   own = config(tmp_path / 'part', arms=('codistillation',), checkpoint_every=7)
   interrupted.run_until(codistillation.run, own, step=16)
+  with monkeypatch.context() as patch, pytest.raises(SystemExit) as caught:
+    patch.setattr(churn, 'measured', stopped)
+    codistillation.run(own)
+  assert caught.value.code == 143
   part = codistillation.run(own)
   ours, theirs = (path / 'codistillation' for path in (part, whole))
   assert rows(ours) == rows(theirs)
@@ -186,12 +197,14 @@ BAD = [
   ({'arms': ('nothing',)}, 'unknown arm'),
   ({'arms': ('baseline', 'baseline')}, 'there twice'),
   ({'num_replicas': 1}, '--num_replicas: expected 2'),
+  ({'num_replicas': 201}, '--num_replicas: 201 are more than the 200 examples'),
   ({'exchange': 'directory', 'replica': 2}, '--replica: expected 0 to 1'),
   ({'replica': 0}, '--replica applies to --exchange=directory'),
   ({'exchange': 'directory', 'replica': 0, 'arms': ('baseline',)}, 'none of --arms'),
   ({'weight': (1.0, 2.0)}, '--weight: expected one'),
   ({'threshold': (1.0,)}, 'none of the arms takes it'),
   ({'select': True}, '--select'),
+  ({'size': 'tiny'}, '--size applies to --model=ptb'),
   ({'dataset': 'clicks'}, '--dataset: expected one of digits, mnist'),
   ({'dataset': 'digits', 'data_dir': '/nowhere'}, '--data_dir does not apply'),
   ({'arms': ('ensemble',)}, 'is made of the models of baseline'),
@@ -229,38 +242,21 @@ def command(workdir: pathlib.Path, **more: object) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_processes(tmp_path: pathlib.Path):
-  """The table, and what each replica read of the other."""
-  arms = ('baseline', 'codistillation', 'ensemble')
-  done = subprocess.run(
-    command(tmp_path, arms=arms),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=300,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
-  assert 'codistillation (weight 1)' in done.stdout
-  assert 'replica 0' in done.stderr
-  assert 'replica 1' in done.stderr
-  record = rows(tmp_path / 'codistillation')
-  assert record[0]['seeds'] == [0, 1, 2, 3]
-
-
-@pytest.mark.slow
 def test_a_replica_that_is_killed_goes_on(tmp_path: pathlib.Path):
-  """The other one finishes; the same command trains the rest."""
-  more = {'arms': ('codistillation',), 'num_steps': 4000, 'checkpoint_every': 50}
+  """The other one finishes; the same command trains the rest, and makes the table."""
+  more = {'num_steps': 2000, 'checkpoint_every': 100}
   process = subprocess.Popen(
-    command(tmp_path, **more), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    command(tmp_path, arms=('codistillation',), **more),
+    cwd=ROOT,
+    stderr=subprocess.PIPE,
+    text=True,
   )
   victim = tmp_path / 'replicas' / 'codistillation-1'
   deadline = time.monotonic() + 300
   while not list(victim.glob('checkpoints/*/_CHECKPOINT_METADATA')):
     assert time.monotonic() < deadline
     assert process.poll() is None
-    time.sleep(0.1)
+    time.sleep(0.02)
   children = subprocess.run(
     ['pgrep', '-P', str(process.pid), '-f', 'replica=1'],
     capture_output=True,
@@ -276,7 +272,7 @@ def test_a_replica_that_is_killed_goes_on(tmp_path: pathlib.Path):
   ]
   assert len(finals) == 2
   done = subprocess.run(
-    command(tmp_path, **more),
+    command(tmp_path, arms=('baseline', 'codistillation', 'ensemble'), **more),
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -284,7 +280,12 @@ def test_a_replica_that_is_killed_goes_on(tmp_path: pathlib.Path):
     check=False,
   )
   assert done.returncode == 0, done.stderr
-  assert 'codistillation (weight 1)' in done.stdout
+  for arm in ('baseline', 'codistillation (weight 1)', 'ensemble'):
+    assert arm in done.stdout
+  assert 'replica 0' in said
+  assert 'replica 1' in done.stderr
+  record = rows(tmp_path / 'codistillation')
+  assert record[0]['seeds'] == [0, 1, 2, 3]
 
 
 @pytest.mark.slow

@@ -75,6 +75,11 @@ def test_too_short(rng):
     fbank.features(samples(rng, 399), 16_000, 40)
 
 
+def test_too_many_filters(rng):
+  with pytest.raises(InputError, match='^--num_mel: 999 are too many for 8000 samples'):
+    fbank.features(samples(rng, 400), 8000, 999)
+
+
 def test_normalised_over_a_speaker(rng):
   first, second = rng.normal(5, 3, (200, 4)), rng.normal(7, 2, (100, 4))
   first[:, 0] = second[:, 0] = 0.1  # does not vary

@@ -206,7 +206,7 @@ def test_what_is_too_long_loses_its_beginning_never_of_the_answer(longest):
 
 def test_demonstrations_are_never_what_is_asked():
   own = task('t', count=6)
-  pool = prompts.pool_of(own, range(6))
+  pool = prompts.pool_of(own, range(6), 9)
   for place in range(6):
     for draw in range(5):
       random = np.random.default_rng(draw)

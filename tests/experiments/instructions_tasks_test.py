@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -95,10 +96,10 @@ def test_held_out_of_what_is_not_there(held, message):
 def test_a_file_of_what_is_held_out(tmp_path, text):
   path = tmp_path / 'held.json'
   path.write_text('{"categories": ["c0"], "tasks": ["own/t1"]}')
-  assert splits.read(path) == splits.HeldOut(('c0',), ('own/t1',))
+  assert splits.read(path, levelled()[0]) == splits.HeldOut(('c0',), ('own/t1',))
   path.write_text(text)
   with pytest.raises(InputError, match=r'held\.json'):
-    splits.read(path)
+    splits.read(path, levelled()[0])
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,12 @@ def test_a_file_of_what_is_held_out(tmp_path, text):
     ({'Alternative Definitions': ['Or so.']}, ('Say it.', 'Or so.'), ('d', 'e')),
     ({'Instances': [{'input': 'c', 'output': 'd'}]}, ('Say it.',), ('d',)),
     ({'Negative Examples': [], 'Instruction Source': []}, ('Say it.',), ('d', 'e')),
+    (
+      {'Negative Examples': None, 'Domains': None, 'URL': 'x'},
+      ('Say it.',),
+      ('d', 'e'),
+    ),
+    ({'Instances': [{'id': None, 'input': 'c', 'output': 'd'}]}, ('Say it.',), ('d',)),
   ],
 )
 def test_all_forms_of_super_natural_instructions(
@@ -138,6 +145,7 @@ def test_all_forms_of_super_natural_instructions(
     (content(Definition=3), 'text or a list'),
     (content(Categories=[]), 'no Categories'),
     (content(**{'Positive Examples': [{'input': 'a'}]}), 'Positive Examples: 0'),
+    (content(**{'Negative Examples': 3}), 'Negative Examples: expected a list'),
   ],
 )
 def test_files_that_cannot_be_read(tmp_path, text, message):
@@ -149,8 +157,11 @@ def test_files_that_cannot_be_read(tmp_path, text, message):
   with pytest.raises(InputError, match=rf'task\.json.*{message}'):
     read.read(tmp_path)
   lenient = read.read(tmp_path, strict=False)
-  assert [own.name for own in lenient.tasks] == ['good']
-  assert len(lenient.skipped) == 1
+  # Of an example that comes twice, the first one is good.
+  assert [own.name for own in lenient.tasks] == ['good'] + ['task'] * (
+    message == 'id x'
+  )
+  assert re.search(message, lenient.skipped[0])
 
 
 def test_a_directory_without_tasks(tmp_path):

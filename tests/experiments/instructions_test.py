@@ -1,5 +1,6 @@
 """The program of instruction tuning: its task, its answers, and its whole run."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,7 +11,8 @@ import pytest
 from flax import nnx
 
 import regularizers as reg
-from experiments import config, instructions
+from experiments import config, instruction_loading, instructions, opt_checkpoint
+from experiments.datasets.instructions import prompts
 from experiments.datasets.instructions.collection import (
   Collection,
   Example,
@@ -47,6 +49,12 @@ def data() -> Instructions:
   own = Collection(tasks)
   levels = split(own, HeldOut((), ('own/even',)), seed=0, evaluated=4)
   return Instructions('own', own, levels, Bytes(), Options(64, 2), {'own/copy': 1.0})
+
+
+@pytest.fixture(scope='module')
+def answering(data):
+  params, _ = task_of(module, {0: data}, Bytes.padding).init(jax.random.key(1))
+  return Answering(opt.graph(SIZES), Bytes(), 128, 6), params
 
 
 def test_a_packed_batch_is_its_examples_one_at_a_time(data):
@@ -91,32 +99,58 @@ def _alone(batch, row: int, segment: int):
   return found
 
 
-def test_answers_do_not_depend_on_their_neighbours(data):
+@pytest.mark.parametrize('shots', [0, 1])
+def test_answers_do_not_depend_on_their_neighbours(answering, data, shots):
   """Nor does the choice of an option, nor on how prompts are padded."""
-  params, _ = task_of(module, {0: data}, Bytes.padding).init(jax.random.key(1))
-  answering = Answering(opt.graph(SIZES), Bytes(), 128, 6)
+  model, params = answering
   rows = {**data.levels.test['instances'], **data.levels.test['tasks']}
-  together = answering.answers(params, data.collection, rows, 1)
+  together = model.answers(params, data.collection, rows, shots)
   alone = [
     answer
     for name, places in rows.items()
     for place in places
-    for answer in answering.answers(params, data.collection, {name: (place,)}, 1)
-  ]
-  # What may be shown depends on what is asked; without demonstrations all is equal.
-  assert [a.name for a in together] == [a.name for a in alone]
-  together = answering.answers(params, data.collection, rows, 0)
-  alone = [
-    answer
-    for name, places in rows.items()
-    for place in places
-    for answer in answering.answers(params, data.collection, {name: (place,)}, 0)
+    for answer in model.answers(params, data.collection, {name: (place,)}, shots)
   ]
   assert together == alone
-  assert {answer.text for answer in together if answer.task == 'own/even'} <= {
-    'yes',
-    'no',
-  }
+  chosen = {answer.text for answer in together if answer.task == 'own/even'}
+  assert chosen <= {'yes', 'no'}
+
+
+def test_how_probable_an_answer_is(answering, data):
+  """In any order and any batch, and as the network says of it alone, unpadded."""
+  model, params = answering
+  task = data.collection.by_id['own/copy']
+  made = [prompts.prompt(task, example, instruction='I') for example in task.examples]
+  found = model._log_probs(params, made)
+  np.testing.assert_allclose(model._log_probs(params, made[::-1])[::-1], found, 1e-5)
+  np.testing.assert_allclose(model._log_probs(params, made[:1]), found[:1], 1e-5)
+  encoded = prompts.encoded(made[0], Bytes(), 99)
+  network = nnx.merge(model.graph, params, copy=True)
+  ids, labels = encoded.ids[None, :-1], encoded.ids[1:]
+  places = np.arange(len(labels))
+  hidden = network(ids, np.ones_like(ids), places[None], deterministic=True)
+  logits = np.array(network.logits(hidden)[0], np.float64)
+  logits[:, Bytes.padding] = -np.inf
+  log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  expected = log_p[places, labels][encoded.counted[1:]].sum()
+  np.testing.assert_allclose(found[0], expected, 1e-5)
+
+
+def test_pointwise_information_is_against_the_bare_answer(answering, data, monkeypatch):
+  """Options of one probability without the prompt are ranked as their sums are."""
+  model, params = answering
+  asked = []
+
+  def log_probs(self, params, made):
+    asked.append([own.source for own in made])
+    return [float(own.target == ' yes') for own in made]
+
+  monkeypatch.setattr(Answering, '_log_probs', log_probs)
+  own = dataclasses.replace(model, rule='pmi')
+  found = own.answers(params, data.collection, {'own/even': (0, 1)}, 0)
+  assert [answer.text for answer in found] == ['no', 'no']  # all equal: the first
+  assert asked[1] == ['Answer:'] * 4
+  assert asked[0][0].endswith('is 0\nAnswer:')
 
 
 def run(tmp_path, **more):
@@ -137,9 +171,11 @@ def run(tmp_path, **more):
   return instructions.run(instructions.Config(**options))
 
 
+@pytest.mark.slow
 def test_the_whole_program(tmp_path, monkeypatch, capsys):
-  monkeypatch.setattr(instructions, '_EXAMPLES', 12)
-  workdir = run(tmp_path)
+  monkeypatch.setattr(instruction_loading, 'EXAMPLES', 12)
+  options = {'export': True, 'streams': ('dialogue:0.1',), 'demonstrations': 2.0}
+  workdir = run(tmp_path, **options)
   table = (workdir / 'levels.md').read_text()
   for name in ('untuned', 'baseline', 'label_smoothing', 'chance'):
     assert f'| {name} ' in table
@@ -154,8 +190,14 @@ def test_the_whole_program(tmp_path, monkeypatch, capsys):
   ]
   assert sum(row['rate'] for row in mixture) == pytest.approx(1)
   assert sum(row['drawn'] for row in mixture) > 0
+  assert {'dialogue/visits', 'text'} <= {row['task'] for row in mixture}
+  assert '| categories, 0, sorting |' in (workdir / 'categories.md').read_text()
+  assert 'generated: 59 tasks' in (workdir / 'tasks.txt').read_text()
+  exported = opt_checkpoint.read(workdir / 'label_smoothing' / 'opt' / '0')
+  assert exported.sizes.vocabulary == Bytes.size
+  assert exported.config['eos_token_id'] == Bytes.end
   before = (workdir / 'baseline' / 'record.jsonl').read_bytes()
-  run(tmp_path)
+  run(tmp_path, **options)
   assert (workdir / 'baseline' / 'record.jsonl').read_bytes() == before
 
 
@@ -173,10 +215,14 @@ def test_the_whole_program(tmp_path, monkeypatch, capsys):
     ({'checkpoint': '/nowhere'}, '/nowhere'),
     ({'held_out': '/nowhere'}, '/nowhere'),
     ({'shares': ('other:1',)}, 'no benchmark other'),
+    ({'shares': ('a:1', 'a:2')}, '--shares: a is there twice'),
+    ({'streams': ('no:0.1',)}, '--streams: no no in'),
+    ({'streams': ('reasoning:0.96',)}, '--streams: expected less than 1'),
+    ({'streams_dir': 'x'}, '--streams_dir'),
   ],
 )
 def test_bad_input(tmp_path, monkeypatch, given, message):
-  monkeypatch.setattr(instructions, '_EXAMPLES', 12)
+  monkeypatch.setattr(instruction_loading, 'EXAMPLES', 12)
   options = {'workdir': str(tmp_path / 'run'), 'cache_dir': str(tmp_path / 'cache')}
   with pytest.raises(InputError, match=message):
     instructions.run(instructions.Config(**{**options, **given}))

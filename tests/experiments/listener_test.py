@@ -112,6 +112,29 @@ def test_attention_reads_where_it_looked_before():
     np.testing.assert_allclose(weights[0], before, atol=2e-6)
 
 
+@pytest.mark.parametrize('location', [None, Location(2, 3)], ids=['plain', 'location'])
+def test_several_queries_of_one_memory(location: Location | None):
+  """As if the memory were repeated, each of the batch as often as it is asked."""
+  random, init = np.random.default_rng(0), nnx.initializers.lecun_normal()
+  options = {'location': location, 'kernel_init': init, 'rngs': nnx.Rngs(0)}
+  own = Attention(3, 4, 5, **options)
+  values, mask = random.normal(size=(2, 6, 4)), np.arange(6)[None] < [[6], [4]]
+  asked = [random.normal(size=(6, 3)), random.dirichlet(np.ones(6), 6)]
+  asked = [jnp.asarray(part, jnp.float32) for part in asked][
+    : 1 + (location is not None)
+  ]
+
+  @nnx.jit
+  def looks(own, values, mask):
+    return own(own.memory(values, mask), *asked)
+
+  values = values.astype(np.float32)
+  once = looks(own, values, mask)
+  each = looks(own, np.repeat(values, 3, 0), np.repeat(mask, 3, 0))
+  for one, other in zip(once, each, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
   ('change', 'message'),
   [({'halvings': 3}, '3 halvings in 2 layers'), ({'merge': 'sum'}, "got 'sum'")],

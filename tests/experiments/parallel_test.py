@@ -242,11 +242,11 @@ OF_B = [
 def test_xml(tmp_path):
   assert pairs_of(tmp_path, {'all.xml': XML}) == OF_B
   assert pairs_of(tmp_path, {'src.xml': XML, 'ref.xml.gz': XML}) == OF_B
-  assert pairs_of(tmp_path, {'all.xml': XML}, translator='B') == OF_B
+  assert pairs_of(tmp_path, {'all.xml': XML}, translators=['C', 'B']) == OF_B
   pairs, dropped = read(tmp_path / 'all.xml', tmp_path / 'all.xml')
   assert dropped == {'empty': 1, 'long': 0, 'test suite': 1, 'no reference': 0}
   both = [tmp_path / 'all.xml'] * 2
-  pairs, dropped = read(*both, translator='A')
+  pairs, dropped = read(*both, translators=['A'])
   assert pairs == Pairs(('AT&T',), ('A eins',))
   assert dropped == {'empty': 0, 'long': 0, 'test suite': 1, 'no reference': 4}
 
@@ -255,7 +255,7 @@ def test_references_without_a_translator(tmp_path):
   nameless = XML.replace(' translator="B"', '')
   assert pairs_of(tmp_path, {'all.xml': nameless}) == OF_B
   refuses(
-    r"no translator 'C', but A, None$", tmp_path, {'x.xml': nameless}, translator='C'
+    r'no translator C, but A, None$', tmp_path, {'x.xml': nameless}, translators=['C']
   )
 
 

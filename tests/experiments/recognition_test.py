@@ -14,7 +14,7 @@ import speaking
 from flax import nnx
 
 import regularizers as reg
-from experiments import speech_study, timit, wsj
+from experiments import speech_config, speech_study, timit, wsj
 from experiments.datasets import speech_corpora
 from experiments.errors import InputError
 from experiments.evaluate import evaluate
@@ -170,6 +170,7 @@ BAD = {
   'batch norm': ({'arms': ('batch_norm',)}, 'no batch_norm'),
   'frames': ({'model': 'framewise', 'beam': 3}, '--beam applies to --model=las'),
   'fused': ({'model': 'framewise', 'loss': 'fused'}, '--loss=fused applies'),
+  'times': ({'model': 'framewise', 'data_dir': 'x'}, 'nobody knows the times'),
   'size': ({'size': 'laurent'}, '--size: expected one of small, timit'),
   'even': ({'filter_width': 4}, 'expected an odd number, got 4'),
   'halvings': ({'halvings': 3}, '--halvings: expected up to 2'),
@@ -199,6 +200,10 @@ def test_the_papers_configurations():
   assert falls == [400_000, 500_000]
   own = timit.filled(timit.Config(manual_dir='x', model='framewise'))
   assert (own.layers, own.hidden, own.arms) == (5, 250, ('baseline', 'batch_norm'))
+  told = speech_config.cases(timit.TIMIT_DATASETS, timit.TIMIT_SIZES)
+  widths = {case: own['hidden'] for case, own in told.items() if 'hidden' in own}
+  assert list(widths.values()) == [64, 256, 64, 250]
+  assert 'beam' not in told['framewise laurent']
 
 
 @pytest.mark.parametrize(

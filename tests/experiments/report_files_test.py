@@ -49,25 +49,26 @@ def test_the_output_cannot_be_written(tmp_path):
     report.write_report([tmp_path], tmp_path / 'file')
 
 
-def test_the_command(tmp_path):
+def test_the_command(tmp_path, capsys):
   write_run(tmp_path / 'runs', 'baseline', BASELINE)
-  command = [sys.executable, '-W', 'error', '-m', 'experiments.report']
-  command += [f'{tmp_path}/runs', f'--output={tmp_path}/table']
-  ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-  assert (ran.returncode, ran.stderr) == (0, '')
-  assert ran.stdout.strip() == report.render(report.collect([tmp_path])).strip()
-  written = {path.name for path in (tmp_path / 'table').iterdir()}
-  assert written == {'table.md', 'table.png'}
+  report.main(['report', f'{tmp_path}/runs'])
+  printed = capsys.readouterr()
+  assert printed.err == ''
+  assert printed.out.strip() == report.render(report.collect([tmp_path])).strip()
 
 
 def test_a_reader_may_leave_early(tmp_path):
-  write_run(tmp_path, 'baseline', BASELINE)
-  command = [sys.executable, '-m', 'experiments.report', str(tmp_path)]
+  """What is written is there all the same."""
+  write_run(tmp_path / 'runs', 'baseline', BASELINE)
+  command = [sys.executable, '-W', 'error', '-m', 'experiments.report']
+  command += [f'{tmp_path}/runs', f'--output={tmp_path}/table']
   pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
   with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
     process.stdout.close()
     assert process.stderr.read() == ''
   assert process.returncode == 141
+  written = {path.name for path in (tmp_path / 'table').iterdir()}
+  assert written == {'table.md', 'table.png'}
 
 
 def test_results_of_the_repository_are_what_the_report_gives():

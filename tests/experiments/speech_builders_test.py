@@ -51,6 +51,20 @@ def test_prepared_as_read(tmp_path, monkeypatch, name):
   assert 'tensorflow' not in sys.modules
 
 
+def test_index(tmp_path, monkeypatch):
+  """Recordings are not read again for what stands in it."""
+  root, data = timit_tree(tmp_path / 'tree'), tmp_path / 'data'
+  first = speech_builders.read('timit', root, data)
+  with monkeypatch.context() as patch:
+    patch.setattr(speech_builders, '_index', None)
+    assert speech_builders.read('timit', root, data).splits == first.splits
+  (path,) = data.rglob('train_index.json')
+  for content in ('[', '[["a"]]', '[]'):
+    path.write_text(content)
+    with pytest.raises(InputError, match=r'train_index\.json: not an index: delete it'):
+      speech_builders.read('timit', root, data)
+
+
 def test_skip_bad(tmp_path):
   root, data = timit_tree(tmp_path / 'tree'), tmp_path / 'data'
   path = root / 'TRAIN/DR1/FAAA0/SX7.WAV'

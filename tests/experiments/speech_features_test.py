@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sounds import Noise
 
-from experiments.datasets import directories, fbank, speech_features
+from experiments.datasets import directories, fbank, speech_features, sphere
 from experiments.errors import InputError
 
 pytest.importorskip('kaldi_native_fbank', reason='the extra `speech` is not installed')
@@ -49,8 +49,8 @@ def test_made_once(tmp_path, monkeypatch):
   assert len(list(cache.iterdir())) == 1
 
 
-@pytest.mark.parametrize('change', ['filters', 'file', 'name', 'speaker'])
-def test_made_anew(tmp_path, change):
+@pytest.mark.parametrize('change', ['filters', 'file', 'name', 'speaker', 'sph2pipe'])
+def test_made_anew(tmp_path, monkeypatch, change):
   sounds, cache = noises(tmp_path), tmp_path / 'cache'
   first = speech_features.prepare(sounds, cache, 10)
   num_mel = 10
@@ -58,6 +58,9 @@ def test_made_anew(tmp_path, change):
     num_mel = 11
   elif change == 'file':
     sounds[0].path.write_text('longer')
+  elif change == 'sph2pipe':  # may read what could not be read before
+    there = sphere.converts()
+    monkeypatch.setattr(sphere, 'converts', lambda: not there)
   else:
     sounds[0] = dataclasses.replace(sounds[0], **{change: 'new'})
   second = speech_features.prepare(sounds, cache, num_mel)

@@ -41,6 +41,16 @@ def test_wmt14(tmp_path, monkeypatch):
     parallel.wmt14(place, num_train=11)
 
 
+def test_wmt14_counts_what_is_kept(tmp_path):
+  """As of files of lines: --num_train is the number of pairs after the drops."""
+  rows = [{'en': '', 'de': 'leer'}] * 3 + examples('train', 4)
+  others = {split: examples(split, 1) for split in ('validation', 'test')}
+  place = prepared.prepare(parallel.WMT14, tmp_path, {'train': rows, **others})
+  assert len(parallel.wmt14(place, num_train=4).splits['train']) == 4
+  with pytest.raises(InputError, match=r'^--num_train: 5 is more than the 4 pairs of'):
+    parallel.wmt14(place, num_train=5)
+
+
 def test_wmt14_validates_on_both_years_if_they_are_there(tmp_path):
   sizes = {'newstest2012': 2, 'newstest2013': 3}
   corpus = parallel.wmt14(prepare(tmp_path, train=2, validation=1, test=1, **sizes))

@@ -5,8 +5,8 @@ import importlib.util
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
+import types
+from typing import Any
 
 import interrupted
 import jax
@@ -15,7 +15,7 @@ import prepared
 import pytest
 
 import regularizers as reg
-from experiments import wmt
+from experiments import saved_translator, wmt, wmt_decode, wmt_results
 from experiments.datasets import parallel
 from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.translations import Translations
@@ -109,7 +109,6 @@ def lines(path: pathlib.Path) -> list[dict]:
 
 
 ALL = ('baseline', 'dropout+unigram_smoothing')
-ONE_WORKER = pytest.mark.xdist_group('wmt')  # of the tests that share a finished run
 
 
 @pytest.fixture(scope='module')
@@ -117,7 +116,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   return wmt.run(config(tmp_path_factory.mktemp('numbers'), arms=ALL))
 
 
-@ONE_WORKER
 def test_whole_run(finished: pathlib.Path):
   table = (finished / 'table.md').read_text()
   for arm in ALL:
@@ -141,7 +139,6 @@ def test_whole_run(finished: pathlib.Path):
   assert f'- {ALL[1]} against baseline: ' in samples
 
 
-@ONE_WORKER
 def test_scores_are_of_the_translations_in_the_file(finished: pathlib.Path):
   from experiments.scores import translation as scores
 
@@ -159,7 +156,6 @@ def tree(directory: pathlib.Path) -> dict[str, bytes]:
   return {str(path): path.read_bytes() for path in paths}
 
 
-@ONE_WORKER
 def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   """With nothing but the directory, and it leaves that as it is."""
   said = lines(finished / 'baseline' / 'translations.jsonl')
@@ -191,7 +187,43 @@ def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   assert tree(finished) == before
 
 
-@ONE_WORKER
+def test_every_point_of_a_grid_is_kept(tmp_path: pathlib.Path, monkeypatch):
+  """By its first seed, for --decode."""
+  kept = []
+  monkeypatch.setattr(wmt_results, 'weights_of', lambda state, index: index)
+  monkeypatch.setattr(
+    saved_translator,
+    'keep',
+    lambda place, flags, run, translator, weights: kept.append((place, run, weights)),
+  )
+  points = [{'epsilon': epsilon} for epsilon in (0.1, 0.1, 0.3, 0.3)]
+  job: Any = types.SimpleNamespace(
+    directory=tmp_path, points=points, seeds=[0, 1, 0, 1]
+  )
+  translator: Any = None
+  wmt_results.keep(translator, config(tmp_path), job, translator)
+  assert kept == [
+    (tmp_path / 'model', {'seed': 0, 'epsilon': 0.1}, 0),
+    (tmp_path / 'model' / '1', {'seed': 0, 'epsilon': 0.3}, 2),
+  ]
+
+
+def test_decode_by_a_point_of_a_grid(tmp_path: pathlib.Path):
+  """The one that is asked for; else the first."""
+  directory = tmp_path / 'label_smoothing'
+  places = [saved_translator.place(directory, point) for point in range(2)]
+  for place, epsilon in zip(places, (0.1, 0.3), strict=True):
+    place.mkdir(parents=True)
+    content = {'flags': {}, 'run': {'seed': 0, 'epsilon': epsilon}, 'lengths': {}}
+    (place / 'config.json').write_text(json.dumps(content))
+  for given, point in (((), 0), ((0.3,), 1), ((0.1, 0.3), 0), ((0.1,), 0)):
+    own = Config(workdir=str(tmp_path), epsilon=given)
+    assert wmt_decode._place(own, directory) == places[point]
+  own = Config(workdir=str(tmp_path), decode=__file__, epsilon=(0.2,))
+  with pytest.raises(InputError, match='--epsilon=0.2: .* with epsilon 0.1; epsilon'):
+    wmt.run(own)
+
+
 def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
   shutil.copytree(finished / 'baseline' / 'model', tmp_path / 'baseline' / 'model')
   own = Config(workdir=str(tmp_path), decode=__file__)
@@ -209,21 +241,6 @@ def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
     path.write_bytes(kept)
 
 
-def test_a_command_with_bad_input_ends_with_2(tmp_path: pathlib.Path):
-  command = [sys.executable, '-m', 'experiments.wmt', '--decode=/nowhere/x']
-  ended = subprocess.run(
-    [*command, f'--workdir={tmp_path / "new"}'],
-    cwd=pathlib.Path(__file__).parents[2],
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert ended.returncode == 2
-  assert ended.stderr == ('error: cannot read /nowhere/x: No such file or directory\n')
-  assert not (tmp_path / 'new').exists()
-
-
-@ONE_WORKER
 def test_resumed_is_the_same(finished: pathlib.Path, tmp_path: pathlib.Path):
   own = config(tmp_path, arms=('baseline',), checkpoint_every=2)
   interrupted.run_until(wmt.run, own, step=4)
@@ -296,6 +313,11 @@ BAD = {
   'dropout': ({'dropout': 0.1}, 'none of --arms has dropout'),
   'batch norm': ({'arms': ('batch_norm',)}, 'no batch_norm'),
   'files': ({'dataset': 'numbers', 'train_source': ('x',)}, '--train_source applies'),
+  'translator': ({'translator': ('B',)}, '--translator applies'),
+  'translator of lines': (
+    {**dict.fromkeys(FILES, ('x',)), 'translator': ('B',)},
+    '--translator applies to files of XML alone',
+  ),
   'no files': (
     {'dataset': 'text', 'train_source': ('x',)},
     '--train_target says where',
@@ -320,7 +342,8 @@ BAD = {
 def test_bad_flags(name: str, tmp_path: pathlib.Path):
   flags, message = BAD[name]
   with pytest.raises(InputError, match=message):
-    wmt.run(Config(**{'workdir': str(tmp_path), 'seeds': 1, **flags}))
+    wmt.run(Config(**{'workdir': str(tmp_path / 'new'), 'seeds': 1, **flags}))
+  assert not (tmp_path / 'new').exists()
 
 
 def test_words_are_no_targets():

@@ -1,5 +1,6 @@
 """What users hand to the linear forms beside hidden states and kernel."""
 
+import functools
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 import regularizers as reg
 
+pytestmark = pytest.mark.usefixtures('plainly_compiled')
 ROWS, WIDTH, CLASSES = 6, 3, 11
 DRAW = np.random.default_rng(0)
 CE = reg.cross_entropy
@@ -53,17 +55,24 @@ def test_a_mask_of_classes_masks_a_linear_teacher_too(kind: Any, rows: bool):
   where, labels = (where if rows else WHERE), jnp.full(ROWS, 5)
   teacher = reg.LinearCategorical(HIDDEN, TEACHER)
   logits = HIDDEN @ TEACHER
-  expected = loss(HIDDEN @ KERNEL, labels, where=where, teacher=logits)
-  student = reg.LinearCategorical(HIDDEN, KERNEL, where=where, chunk_size=4)
-  for got in (
-    loss(HIDDEN @ KERNEL, labels, where=where, teacher=teacher),
-    loss(student, labels, teacher=teacher),
-    loss(student, labels, teacher=[teacher, logits]),
-  ):
-    np.testing.assert_allclose(got, expected, rtol=2e-5)
-  mean = reg.linear_loss(
-    loss, HIDDEN, KERNEL, labels, where=where, teacher=teacher, chunk_size=4
-  )
+
+  @jax.jit
+  def all_ways(kernel: jax.Array) -> Any:
+    student = reg.LinearCategorical(HIDDEN, kernel, where=where, chunk_size=4)
+    mean = reg.linear_loss(
+      loss, HIDDEN, kernel, labels, where=where, teacher=teacher, chunk_size=4
+    )
+    return (
+      loss(HIDDEN @ kernel, labels, where=where, teacher=logits),
+      loss(HIDDEN @ kernel, labels, where=where, teacher=teacher),
+      loss(student, labels, teacher=teacher),
+      loss(student, labels, teacher=[teacher, logits]),
+      mean,
+    )
+
+  expected, *got, mean = all_ways(KERNEL)
+  for losses in got:
+    np.testing.assert_allclose(losses, expected, rtol=2e-5)
   np.testing.assert_allclose(mean, expected.mean(), rtol=1e-5)
 
 
@@ -74,8 +83,13 @@ OF_TEN = [((2, 5), s) for s in ((11,), (5, 11), (2, 1, 11), (1, 5, 11), (2, 5, 1
 def test_masks_of_classes_broadcast(positions: Any, shape: Any):
   hidden, labels = draw(*positions, WIDTH), jnp.full(positions, 3)
   where = jnp.asarray(DRAW.random(shape) < 0.7).at[..., 3].set(True)
-  got = reg.linear_loss(BOTH, hidden, KERNEL, labels, where=where, chunk_size=4)
-  expected = BOTH(hidden @ KERNEL, labels, where=where).mean()
+
+  @jax.jit
+  def both(kernel: jax.Array) -> Any:
+    got = reg.linear_loss(BOTH, hidden, kernel, labels, where=where, chunk_size=4)
+    return got, BOTH(hidden @ kernel, labels, where=where).mean()
+
+  got, expected = both(KERNEL)
   np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
@@ -112,7 +126,8 @@ def test_no_positions_at_all():
 
 def test_one_position_without_axes():
   loss = reg.confidence_penalty(lambda step: 0.1 * step)(CE)
-  got = reg.linear_loss(loss, HIDDEN[0], KERNEL, LABELS[0], step=2)
+  run = jax.jit(functools.partial(reg.linear_loss, loss))
+  got = run(HIDDEN[0], KERNEL, LABELS[0], step=2)
   expected = loss(HIDDEN[0] @ KERNEL, LABELS[0], step=2)
   np.testing.assert_allclose(got, expected, rtol=1e-6)
 
@@ -123,7 +138,7 @@ def test_no_gradient_flows_through_the_metrics():
     out: jax.Array = metrics['nll'][0]
     return out
 
-  np.testing.assert_array_equal(jax.grad(nll)(KERNEL), 0)
+  np.testing.assert_array_equal(jax.jit(jax.grad(nll))(KERNEL), 0)
 
 
 @pytest.mark.parametrize('where', [None, WHERE], ids=['all', 'masked'])
@@ -153,7 +168,7 @@ def test_kl_divergence_of_split_classes():
 
   none = jax.sharding.PartitionSpec(None)
   split = jax.shard_map(pairs, mesh=mesh, in_specs=(spec, spec), out_specs=none)
-  for got in split(p, q):
+  for got in jax.jit(split)(p, q):
     np.testing.assert_allclose(got, reg.kl_divergence(p, q), rtol=1e-5)
 
 

@@ -29,9 +29,10 @@ def frequencies(rate: float, prior: object = None, where: object = None) -> np.n
   return np.stack([np.bincount(row, minlength=4) for row in drawn.T]) / len(KEYS)
 
 
-@pytest.mark.parametrize('prior', [None, PRIOR], ids=['u', 'prior'])
 @pytest.mark.parametrize(
-  'where', [None, WHERE, np.tile(WHERE, (2, 1))], ids=['all', '[V]', '[N, V]']
+  ('prior', 'where'),
+  [(None, None), (None, np.tile(WHERE, (2, 1))), (PRIOR, None), (PRIOR, WHERE)],
+  ids=['u', 'u-[N, V]', 'prior', 'prior-[V]'],
 )
 def test_frequencies(prior: object, where: object):
   """(1 − ε)·y + ε·prior, the prior renormalised over the allowed classes."""
@@ -53,10 +54,9 @@ def test_rates_at_the_ends():
 @pytest.mark.parametrize('label', [-1, 4, -100, 2], ids=str)
 def test_noise_hides_no_invalid_label(label: int):
   """The last one is in range, and on a masked class."""
-  noise = reg.label_noise(1.0)(CE)
-  labels = jnp.array([label, 1])
+  noise, labels = jax.jit(reg.label_noise(1.0)(CE)), np.array([label, 1])
   for key in KEYS[:5]:
-    losses = noise(jnp.zeros((2, 4)), labels, key=key, where=jnp.asarray(WHERE))
+    losses = noise(np.zeros((2, 4), np.float32), labels, key=key, where=WHERE)
     assert jnp.isnan(losses).tolist() == [True, False]
 
 

@@ -19,6 +19,7 @@ SETTINGS = {
   'even': (PAIR,),
   'unchecked': (PAIR,),
   'product': (PAIR, 'codistillation_reverse_kl'),
+  'padded_product': ('many', 'codistillation_reverse_kl'),
   'far': FINITE,
   'where': ('many', 'codistillation_squared_logits'),
   'whole_where': ('unigram_smoothing',),
@@ -97,7 +98,7 @@ def sums(params: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
   return reg.masked_sum(losses, batch['mask']), batch['mask'].sum()
 
 
-ROWS, CLASSES = 24, 64
+ROWS, WIDTH, CLASSES = 24, 8, 64
 
 
 def everything() -> reg.Loss:
@@ -111,3 +112,30 @@ def everything() -> reg.Loss:
     reg.generalized_entropy(0.1, 0.5, prior),
     reg.z_loss(0.1),
   )(reg.cross_entropy)
+
+
+def linear_problem() -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Hidden states, kernel and labels."""
+  draw = np.random.default_rng(8)
+  hidden, kernel = (
+    jnp.asarray(draw.normal(size=shape), jnp.float32)
+    for shape in ((ROWS, WIDTH), (WIDTH, CLASSES))
+  )
+  return hidden, kernel, jnp.asarray(draw.integers(0, CLASSES, ROWS))
+
+
+# The mean of `everything`, on logits that are built and on those that are not.
+DENSE = lambda h, k, y: everything()(h @ k, y).mean()  # noqa: E731
+LINEAR: dict[str, Any] = {
+  'LinearCategorical': lambda h, k, y: everything()(
+    reg.LinearCategorical(h, k, chunk_size=16), y
+  ).mean(),
+  'linear_loss': lambda h, k, y: reg.linear_loss(everything(), h, k, y, chunk_size=8),
+}
+
+
+def share_of_rows(hidden: jax.Array, kernel: jax.Array, labels: jax.Array) -> Any:
+  """The same mean of rows that are split over the mesh axis 'data'."""
+  loss = everything()
+  part = reg.linear_loss(loss, hidden, kernel, labels, None, ROWS, chunk_size=4)
+  return jax.lax.psum(part, 'data')  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ os.environ['XLA_FLAGS'] = (
   '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
 )
 
+import functools  # noqa: E402
 import re  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -112,10 +113,10 @@ def _split(q: Any, logits: jax.Array, *where: jax.Array) -> Any:
   return reg.ShardedCategorical(logits, 'model', classes, *where)
 
 
-def product(logits: jax.Array) -> Any:
+def product(logits: jax.Array, num_classes: int | None = None) -> Any:
   hidden = jnp.eye(logits.shape[0], dtype=logits.dtype)
   local = reg.LinearCategorical(hidden, logits, chunk_size=1)
-  return reg.ShardedCategorical(local, 'model')
+  return reg.ShardedCategorical(local, 'model', num_classes)
 
 
 def blocks(q: Any) -> Any:
@@ -162,6 +163,8 @@ def on_eight_devices() -> dict[str, Any]:
   unchecked = table(whole, cases['unchecked'])
   add('unchecked', unchecked, logits, kinds=both, check_vma=False)
   add('product', table(whole, cases['product'], product), logits)
+  padding = functools.partial(product, num_classes=13)
+  add('padded_product', table(uneven, cases['padded_product'], padding), rest)
   add('far', table(whole, cases['far']), jnp.asarray(problems.FAR))
   add('where', table(whole, cases['where']), logits, (where, SPLIT))
   masked = table(uneven, cases['whole_where'])
@@ -172,7 +175,9 @@ def on_eight_devices() -> dict[str, Any]:
   add('blocks', blocks(whole), padded(whole.logits, 8), *args)
   out['labels'] = jax.jit(invalid_labels(mesh))(padded(uneven.logits, 8))
   print('data', flush=True)
-  return out | data_parallel() | {'collectives': np.array(collectives(mesh))}
+  out |= data_parallel()
+  print('jit', flush=True)
+  return out | linear_under_jit() | {'collectives': np.array(collectives(mesh))}
 
 
 def invalid_labels(mesh: Mesh) -> Any:
@@ -224,7 +229,7 @@ def data_parallel() -> dict[str, Any]:
 def collectives(mesh: Mesh) -> list[str]:
   """'kind shape' of each collective of a loss under plain jit, classes split."""
   split, whole = NamedSharding(mesh, SPLIT), NamedSharding(mesh, P())
-  loss, found = problems.everything(), []
+  loss = problems.everything()
   logits = jax.ShapeDtypeStruct((problems.ROWS, problems.CLASSES), jnp.float32)
   labels = jax.ShapeDtypeStruct((problems.ROWS,), jnp.int32)
   step = jax.jit(
@@ -232,11 +237,45 @@ def collectives(mesh: Mesh) -> list[str]:
     in_shardings=(split, whole),
     out_shardings=(whole, split),
   )
-  text = step.lower(logits, labels).compile().as_text()
+  return collectives_of(step.lower(logits, labels).compile())
+
+
+def collectives_of(compiled: Any) -> list[str]:
+  found, text = [], compiled.as_text()
   pattern = r'= (.*?) (all-\w+|collective-permute|reduce-scatter)(?:-start)?\('
   for shapes, kind in re.findall(pattern, text):
     found += [f'{kind} {shape}' for shape in re.findall(r'\w+\[([\d,]*)\]', shapes)]
   return found
+
+
+def linear_under_jit() -> dict[str, Any]:
+  """Rows split in 2 and classes in 4 by NamedSharding; several chunks.
+
+  'partly': rows inside `jax.shard_map`, classes by NamedSharding.
+  """
+  mesh = Mesh(np.array(jax.devices()).reshape(2, 4), ('data', 'model'))
+  specs = P('data'), P(None, 'model'), P('data')
+  layout = [NamedSharding(mesh, spec) for spec in specs]
+  arguments = jax.device_put(problems.linear_problem(), tuple(layout))
+  out: dict[str, Any] = {}
+  partly = jax.shard_map(
+    problems.share_of_rows,
+    mesh=mesh,
+    in_specs=(P('data'), P(), P('data')),
+    out_specs=P(),
+    axis_names={'data'},
+  )
+  for name, mean in {**problems.LINEAR, 'partly': partly}.items():
+    step = jax.jit(
+      jax.value_and_grad(mean, (0, 1)),
+      out_shardings=(NamedSharding(mesh, P()), tuple(layout[:2])),
+    )
+    compiled = step.lower(*arguments).compile()
+    value, (by_hidden, by_kernel) = compiled(*arguments)
+    found = {'value': value, 'hidden': by_hidden, 'kernel': by_kernel}
+    found['collectives'] = np.array(collectives_of(compiled))
+    out |= {f'jit/{name}/{key}': array for key, array in found.items()}
+  return out
 
 
 def on_two_processes(index: int, port: str) -> dict[str, Any]:

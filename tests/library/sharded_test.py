@@ -20,9 +20,6 @@ from jax.sharding import PartitionSpec as P
 
 import regularizers as reg
 
-# One process computes for all of them.
-pytestmark = pytest.mark.xdist_group('sharded')
-
 EVEN, UNEVEN = problems.EVEN, problems.UNEVEN
 HERE = pathlib.Path(__file__).parent
 SECONDS = 600  # what a stuck collective may cost
@@ -86,15 +83,19 @@ def named(*settings: str) -> pytest.MarkDecorator:
   return pytest.mark.parametrize(('setting', 'case'), pairs, ids=ids)
 
 
-@named('even', 'unchecked', 'product')
+@named('even', 'unchecked', 'product', 'padded_product')
 def test_gradient_inside_the_map(setting: str, case: transforms.Case, results: Results):
   """With and without check_vma; for a distribution of other make too."""
-  close(results[f'{setting}/{case.name}/value'], case.reference(EVEN))
-  expected = oracles.gradient(case.rows(EVEN), EVEN.logits)
+  q = UNEVEN if setting == 'padded_product' else EVEN
+  close(results[f'{setting}/{case.name}/value'], case.reference(q))
+  expected = oracles.gradient(case.rows(q), q.logits)
   # As the docstring of ShardedCategorical says.
   copies = 8 if setting == 'unchecked' else 1
-  close(results[f'{setting}/{case.name}/inside'] / copies, expected)
-  if setting != 'product':
+  classes = q.logits.shape[-1]
+  inside = results[f'{setting}/{case.name}/inside'] / copies
+  close(inside[:, :classes], expected)
+  np.testing.assert_array_equal(inside[:, classes:], 0)
+  if 'product' not in setting:
     close(results[f'{setting}/{case.name}/around'], expected)
 
 
@@ -171,6 +172,25 @@ def test_plain_jit_moves_no_array_of_rows_and_classes(results: Results):
       [int(n) for n in collective.split()[1].split(',')] if ' ' in collective else []
     )
     assert np.prod(sizes) <= 2 * problems.ROWS, collective
+
+
+@pytest.mark.parametrize('name', [*problems.LINEAR, 'partly'])
+def test_linear_forms_under_plain_jit_gather_nothing(name: str, results: Results):
+  """Rows and classes split: neither kernel nor logits nor hidden states are moved.
+
+  What is added up is a few numbers a row, hidden's gradient, kernel's over the rows.
+  """
+  found = {key: results[f'jit/{name}/{key}'] for key in ('value', 'hidden', 'kernel')}
+  run = jax.jit(jax.value_and_grad(problems.DENSE, (0, 1)))
+  value, (by_hidden, by_kernel) = run(*problems.linear_problem())
+  for got, expected in zip(found.values(), (value, by_hidden, by_kernel), strict=True):
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+  collectives = results[f'jit/{name}/collectives'].tolist()
+  assert collectives
+  for collective in collectives:
+    assert collective.startswith('all-reduce '), collective
+    sizes = collective.split()[1].split(',') if ' ' in collective.strip() else []
+    assert str(problems.CLASSES) not in sizes, collective
 
 
 @pytest.mark.parametrize('checked', ['checked', 'unchecked'])

@@ -46,16 +46,16 @@ def by_row(case: transforms.Case) -> Any:
 )
 def test_vmap_over_positions(case: transforms.Case):
   row, in_axes, arguments = by_row(case)
-  mapped = jax.vmap(row, in_axes)(*arguments)
-  chex.assert_trees_all_close(mapped, case.call(Q)(LOGITS), **TINY)
+  mapped = jax.jit(jax.vmap(row, in_axes))(*arguments)
+  chex.assert_trees_all_close(mapped, jax.jit(case.call(Q))(LOGITS), **TINY)
 
 
 def test_vmap_over_keys():
   """Noise under vmap draws as it does key by key."""
   loss = transforms.BY_NAME['label_noise(cross_entropy)'].loss(Q)
   keys = jax.random.split(jax.random.key(0), 3)
-  mapped = jax.vmap(lambda key: loss(LOGITS, LABELS, key=key))(keys)
-  single = jnp.stack([loss(LOGITS, LABELS, key=key) for key in keys])
+  draw = jax.jit(lambda key: loss(LOGITS, LABELS, key=key))
+  mapped, single = jax.jit(jax.vmap(draw))(keys), np.stack([draw(key) for key in keys])
   assert not (single[0] == single[1]).all()
   chex.assert_trees_all_close(mapped, single, **TINY)
 
@@ -101,9 +101,10 @@ def scaled(loss: reg.Loss, factor: float) -> reg.Loss:
 def test_grid_of_weights_equals_one_at_a_time(case: transforms.Case):
   extra = case.extra(Q)
   grid = [scaled(case.loss(Q), factor) for factor in (0.1, 0.75, 1.0)]
-  stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *grid)
-  mapped = jax.vmap(lambda loss: loss(LOGITS, LABELS, **extra))(stacked)
-  single = jnp.stack([loss(LOGITS, LABELS, **extra) for loss in grid])
+  stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *grid)
+  value = jax.jit(lambda loss: loss(LOGITS, LABELS, **extra))
+  mapped = jax.jit(jax.vmap(value))(stacked)
+  single = np.stack([value(loss) for loss in grid])
   assert not np.allclose(single[0], single[2], rtol=1e-4)
   chex.assert_trees_all_close(mapped, single, **TINY)
 

@@ -127,8 +127,9 @@ def draws(
 ) -> Iterator[Draw]:
   """Without end; all of a stream's examples come before one comes again.
 
-  After any number of draws each stream had its share of them, to within rounding: the
-  streams are interleaved by grain, whose place is a function of the number alone.
+  After any number of draws each stream had its share of them, but for rounding, which
+  adds up over the streams before it (up to 8 draws of 16,000 with 50 streams). They are
+  interleaved by grain, where a place is a function of the number alone.
 
   Args:
     shares: by stream, positive.

@@ -21,8 +21,15 @@ from experiments.errors import InputError
 BENCHMARK = 'super_natural_instructions'
 
 
-def read(path: pathlib.Path, benchmark: str = BENCHMARK) -> InstructionTask:
+def read(
+  path: pathlib.Path, benchmark: str = BENCHMARK, skipped: list[str] | None = None
+) -> InstructionTask:
   """The task of a file.
+
+  Args:
+    path: of the file.
+    benchmark: that the task is of.
+    skipped: gets a line for each instance that is left out; None: it is an error.
 
   Raises:
     InputError: it is not JSON or not of this schema; it has no instances, or one
@@ -42,7 +49,7 @@ def read(path: pathlib.Path, benchmark: str = BENCHMARK) -> InstructionTask:
     benchmark=benchmark,
     category=categories[0],
     instructions=tuple(text for text in definitions if text.strip()),
-    examples=_examples(content, name, path),
+    examples=_examples(content, name, path, skipped),
     positive=_demonstrations(content, 'Positive Examples', path),
     negative=_demonstrations(content, 'Negative Examples', path),
     sources=tuple(_texts(content, 'Source', path, required=False)),
@@ -70,31 +77,49 @@ def _json(path: pathlib.Path) -> Mapping[str, Any]:
 
 
 def _examples(
-  content: Mapping[str, Any], task: str, path: pathlib.Path
+  content: Mapping[str, Any],
+  task: str,
+  path: pathlib.Path,
+  skipped: list[str] | None,
 ) -> tuple[Example, ...]:
   instances = content['Instances']
   if not isinstance(instances, list) or not instances:
     raise InputError(f'{path}: task {task}: no Instances')
   found: dict[str, Example] = {}
   for place, instance in enumerate(instances):
-    where = f'{path}: task {task}: instance {place}'
-    if not isinstance(instance, Mapping) or not isinstance(instance.get('input'), str):
-      raise InputError(f'{where}: expected an object with input and output')
-    outputs = _strings(instance.get('output'))
-    if not outputs or not all(text.strip() for text in outputs):
-      raise InputError(f'{where}: expected an output that is not empty')
-    name = str(instance.get('id', f'{task}-{place}'))
-    if name in found:
-      raise InputError(f'{where}: id {name} is that of an earlier one')
-    found[name] = Example(name, instance['input'], tuple(outputs))
+    try:
+      example = _example(instance, f'{task}-{place}')
+      if example.name in found:
+        raise InputError(f'id {example.name} is that of an earlier one')
+    except InputError as error:
+      fault = f'{path}: task {task}: instance {place}: {error}'
+      if skipped is None:
+        raise InputError(fault) from error
+      skipped.append(fault)
+      continue
+    found[example.name] = example
+  if not found:
+    raise InputError(f'{path}: task {task}: no Instances that can be used')
   return tuple(found.values())
+
+
+def _example(instance: Any, name: str) -> Example:
+  if not isinstance(instance, Mapping) or not isinstance(instance.get('input'), str):
+    raise InputError('expected an object with input and output')
+  outputs = _strings(instance.get('output'))
+  if not outputs or not all(text.strip() for text in outputs):
+    raise InputError('expected an output that is not empty')
+  return Example(str(instance.get('id') or name), instance['input'], tuple(outputs))
 
 
 def _demonstrations(
   content: Mapping[str, Any], key: str, path: pathlib.Path
 ) -> tuple[Demonstration, ...]:
   result = []
-  for place, shown in enumerate(content.get(key) or []):
+  given = content.get(key) or []
+  if not isinstance(given, list):
+    raise InputError(f'{path}: {key}: expected a list')
+  for place, shown in enumerate(given):
     texts = shown if isinstance(shown, Mapping) else {}
     outputs = _strings(texts.get('output'))
     if not isinstance(texts.get('input'), str) or not outputs:

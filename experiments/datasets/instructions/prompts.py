@@ -7,7 +7,7 @@ an instruction of its own.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -108,7 +108,8 @@ def prompt(
     parts.append((f' {shown.output.strip()}', True))
     parts.append((separator, False))
   text = f'{own.strip()}\n{example.input}' if own else example.input
-  parts.append((_asked(text, delimiter), False))
+  if parts or text.strip():  # else all of it is learned, and nothing is asked
+    parts.append((_asked(text, delimiter), False))
   answer = example.outputs[0] if output is None else output
   parts.append((f' {answer.strip()}', True))
   return Prompt(tuple(parts))
@@ -125,20 +126,43 @@ def shown(
   count: int,
   random: np.random.Generator,
 ) -> list[Demonstration]:
-  """Different ones of the pool of a task; never what is asked."""
-  others = [d for d in pool if d.input.strip() != example.input.strip()]
-  places = random.permutation(len(others))[:count]
-  return [others[place] for place in places]
+  """Different ones of the pool of a task; never what is asked.
+
+  Text that answers nothing, of an empty input, is shown nothing.
+  """
+  asked = _words(_of(example).input)
+  found: dict[str, Demonstration] = {}
+  # All of a pool of thousands are not compared for the few that are shown.
+  for place in random.permutation(len(pool)) if count and asked else ():
+    own = _words(pool[place].input)
+    if own != asked:
+      found.setdefault(own, pool[place])
+    if len(found) == count:
+      break
+  return list(found.values())
 
 
-def pool_of(task: InstructionTask, rows: Sequence[int]) -> list[Demonstration]:
-  """What may be shown: the task's own demonstrations, else the examples of ``rows``."""
-  if task.positive:
-    return list(task.positive)
-  examples = [task.examples[row] for row in rows]
-  return [
-    Demonstration(f'{e.instruction}\n{e.input}'.strip(), e.outputs[0]) for e in examples
-  ]
+def pool_of(
+  task: InstructionTask, rows: Iterable[int], count: int
+) -> list[Demonstration]:
+  """What may be shown: the task's own demonstrations, and examples where they are few.
+
+  Args:
+    task: of which all of them are.
+    rows: places of examples that may be shown.
+    count: how many are to be shown; one more may be what is asked.
+  """
+  own = list(task.positive)
+  return own if len(own) > count else own + [_of(task.examples[row]) for row in rows]
+
+
+def _of(example: Example) -> Demonstration:
+  asked = f'{example.instruction}\n{example.input}'.strip()
+  return Demonstration(asked, example.outputs[0])
+
+
+def _words(text: str) -> str:
+  return ' '.join(text.split())
 
 
 def zipf(exponent: float, most: int = MOST_DEMONSTRATIONS) -> np.ndarray:

@@ -27,10 +27,12 @@ class HeldOut:
   Attributes:
     categories: none of whose tasks is.
     tasks: ids, of other categories.
+    excluded: ids of tasks that are neither trained on nor asked.
   """
 
   categories: tuple[str, ...]
   tasks: tuple[str, ...]
+  excluded: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +78,19 @@ def drawn(collection: Collection, seed: int, *, categories: int, tasks: int) -> 
   return HeldOut(tuple(sorted(held)), tuple(sorted(ids)))
 
 
-def read(path: pathlib.Path) -> HeldOut:
-  """Of a JSON file: ``{"categories": [...], "tasks": [...]}``.
+def read(path: pathlib.Path, collection: Collection) -> HeldOut:
+  """Of a JSON file, or of the lists of Super-NaturalInstructions.
+
+  Args:
+    path: ``{"categories": [...], "tasks": [...]}``, or a directory with
+      test_tasks.txt and maybe dev_tasks.txt and excluded_tasks.txt, a name a line.
+    collection: whose tasks these are; lists may name others, too.
 
   Raises:
     InputError: it is not such a file.
   """
+  if path.is_dir():
+    return _listed(path, collection)
   try:
     content = json.loads(files.decode(files.read(path), path))
     lists: dict[str, Any] = {name: content[name] for name in ('categories', 'tasks')}
@@ -91,6 +100,60 @@ def read(path: pathlib.Path) -> HeldOut:
     if not isinstance(own, list) or not all(isinstance(text, str) for text in own):
       raise InputError(f'{path}: {name}: expected a list of names')
   return HeldOut(tuple(lists['categories']), tuple(lists['tasks']))
+
+
+def _listed(directory: pathlib.Path, collection: Collection) -> HeldOut:
+  """Of the lists' tasks those that are there."""
+  found: dict[str, list[str]] = {}
+  ids: dict[str, list[str]] = {}
+  for task in collection.tasks:
+    ids.setdefault(task.name, []).append(task.id)
+  for name in ('test', 'dev', 'excluded'):
+    path = directory / f'{name}_tasks.txt'
+    if path.exists() or name == 'test':
+      names = files.decode(files.read(path), path).split()
+      found[name] = [own for text in names for own in ids.get(text, ())]
+  if not found['test']:
+    raise InputError(f'{directory}: test_tasks.txt names no task that is there')
+  tasks = [*found['test'], *found.get('dev', ())]
+  return HeldOut((), tuple(tasks), tuple(found.get('excluded', ())))
+
+
+def fewer(
+  collection: Collection,
+  levels: Levels,
+  *,
+  tasks: int = 0,
+  categories: int = 0,
+  seed: int = 0,
+) -> Levels:
+  """Less to train on; what is held out stays.
+
+  The first tasks are among those of any larger number, drawn by the seed; categories
+  are those of the most tasks (Iyer et al., 2022, tables 16 and 17).
+
+  Args:
+    collection: of all tasks.
+    levels: of them.
+    tasks: that are trained on; 0: all.
+    categories: of which tasks are trained on; 0: all.
+    seed: of the choice of tasks.
+  """
+  names = sorted(levels.train)
+  if categories:
+    groups = _by_category(collection.by_id[name] for name in names)
+    largest = sorted(groups, key=lambda name: (-len(groups[name]), name))[:categories]
+    names = [task.id for name in largest for task in groups[name]]
+  if tasks:
+    order = np.random.default_rng(seed).permutation(sorted(levels.train))
+    names = [str(name) for name in order if name in set(names)][:tasks]
+  kept = set(names)
+
+  def own(rows: Rows) -> Rows:
+    return {name: places for name, places in rows.items() if name in kept}
+
+  test = {**levels.test, 'instances': own(levels.test['instances'])}
+  return Levels(own(levels.train), own(levels.validation), test)
 
 
 def split(
@@ -112,9 +175,15 @@ def split(
   train: dict[str, tuple[int, ...]] = {}
   validation: dict[str, tuple[int, ...]] = {}
   test: dict[str, dict[str, tuple[int, ...]]] = {level: {} for level in LEVELS}
+  away = {*held_out.tasks, *held_out.excluded}
+  # Nothing of a category is learned whose tasks are all held out.
+  seen = {task.category for task in collection.tasks if task.id not in away}
+  seen -= {*held_out.categories}
   for task in collection.tasks:
+    if task.id in held_out.excluded:
+      continue
     groups = _groups(task, np.random.default_rng((seed, *task.id.encode())))
-    if task.category in held_out.categories:
+    if task.category not in seen:
       test['categories'][task.id] = _rows(groups[:evaluated])[:evaluated]
     elif task.id in held_out.tasks:
       test['tasks'][task.id] = _rows(groups[:evaluated])[:evaluated]
@@ -135,7 +204,7 @@ def _check(collection: Collection, held_out: HeldOut) -> None:
   for name in held_out.categories:
     if name not in there:
       raise InputError(f'no category {name}; there are {", ".join(sorted(there))}')
-  for name in held_out.tasks:
+  for name in (*held_out.tasks, *held_out.excluded):
     if name not in collection.by_id:
       raise InputError(f'no task {name}')
 

@@ -1,0 +1,153 @@
+"""CIFAR-10 and embedded shapes: arms of a DenseNet, and what confidence costs.
+
+  python -m experiments.cifar10
+
+trains baseline, dropout, label smoothing and the confidence penalty on 600 coloured
+shapes.
+
+  python -m experiments.cifar10 --dataset=cifar10 --data_dir=DIR
+
+is the paper's protocol: DenseNet-40-12 with dropout 0.2, 300 epochs of batches of 50
+without augmentation, retrained on all 50,000 images. The last 5,000 are for --select;
+--hold_out leaves them out of the final training as well, and temperatures are fitted
+on them.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import optax
+from flax import nnx
+
+from experiments import arms, calibration, config, runs, study
+from experiments.cifar10_config import DEFAULTS, GRID, VALUES, Config, check, filled
+from experiments.config import by_flag
+from experiments.datasets import batching, cifar10, outside, shapes
+from experiments.datasets.dataset import Dataset
+from experiments.models.densenet import DenseNet
+from experiments.pixels import Scale, pixel_classification
+from experiments.task import Task
+
+SCALES = {
+  'shapes': Scale((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+  # Of the training images.
+  'cifar10': Scale((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+}
+
+
+def run(config: Config) -> pathlib.Path:
+  """Trains all arms, or goes on with them; ends with the tables and the pictures."""
+  check(config)
+  workdir = study.run(
+    study.Study(
+      name='cifar10',
+      config=filled(config),
+      defaults=VALUES[config.dataset],
+      grid=GRID,
+      data=data,
+      of_arm=of_arm,
+      task=task,
+      optimizer=optimizer,
+      steps_per_epoch=steps_per_epoch,
+      pictures=pictures,
+      final=calibration.final,
+    )
+  )
+  print(calibration.write_report(workdir))
+  return workdir
+
+
+def data(config: Config, final: bool) -> dict[int, Dataset]:
+  """By seed: what is drawn for training depends on it."""
+  if config.dataset == 'shapes':
+    own = {
+      seed: shapes.load(config.num_train, config.label_noise, seed)
+      for seed in range(config.seeds)
+    }
+    side = shapes.DRAWING.side
+  else:
+    own = cifar10.load(
+      config.data_dir,
+      seeds=config.seeds,
+      merge_validation=final and not config.hold_out,
+      num_train=config.num_train or None,
+      label_noise=config.label_noise,
+    )
+    side = cifar10.SIDE
+  return calibration.with_outside(own, outside.images(config.outside, side))
+
+
+def of_arm(config: Config, arm: str) -> Config:
+  """Without dropout, unless the arm has it."""
+  if 'dropout' in arms.parts(arm):
+    return config
+  return dataclasses.replace(config, dropout=0.0)
+
+
+def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:
+  """Images to classes."""
+  classes = next(iter(datasets.values())).num_classes
+
+  def module(rngs: nnx.Rngs) -> nnx.Module:
+    return DenseNet(
+      classes,
+      depth=config.depth,
+      growth=config.growth,
+      bottleneck=config.bottleneck,
+      reduction=config.reduction,
+      dropout=config.dropout,
+      remat=config.remat,
+      rngs=rngs,
+    )
+
+  return pixel_classification(
+    module,
+    datasets,
+    config.batch_size,
+    SCALES[config.dataset],
+    augment=config.augment,
+  )
+
+
+def optimizer(
+  config: Config, datasets: Mapping[int, Dataset]
+) -> optax.GradientTransformation:
+  """SGD with Nesterov momentum and weight decay, whose rate falls in steps."""
+  num_steps = _num_steps(config, next(iter(datasets.values())))
+  falls = {round(share * num_steps): config.decay for share in config.decay_at}
+  rate = optax.piecewise_constant_schedule(config.learning_rate, falls)
+  return optax.chain(
+    optax.add_decayed_weights(config.weight_decay),
+    optax.sgd(rate, momentum=config.momentum or None, nesterov=True),
+  )
+
+
+def _num_steps(own: Config, dataset: Dataset) -> int:
+  return config.steps(own, steps_per_epoch(own, dataset))
+
+
+def steps_per_epoch(config: Config, dataset: Dataset) -> int:
+  """Full batches."""
+  size = len(dataset.splits['train']['label'])
+  return batching.steps_per_epoch(size, config.batch_size)
+
+
+def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None:
+  """The paper's Figures 1 and 2, and what validation says on the way."""
+  from experiments import curves, plots  # matplotlib takes seconds
+
+  plots.confidence_histogram(directories, workdir / 'confidence.png')
+  curves.gradient_norms(directories, workdir / 'gradient_norm.png')
+  rows = [row for run in runs.collect(directories) for row in run.rows]
+  if any(row['split'] == 'validation' for row in rows):
+    curves.validation_curves(directories, workdir / 'validation.png')
+
+
+def main() -> None:
+  """Reads the flags and runs."""
+  config.launch(Config, run, by_flag(DEFAULTS, VALUES))
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,197 @@
+"""The whole program on shapes, shrunk; and one batch on eight devices."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+from interrupted import run_until
+from PIL import Image
+
+from experiments import calibration, calibration_plots, cifar10, mnist, records, runs
+from experiments.cifar10_config import filled
+from experiments.datasets import shapes
+from experiments.errors import InputError
+from experiments.scores import calibration as scores
+
+HERE = pathlib.Path(__file__).parent
+SMALL = {
+  'num_train': 20,
+  'batch_size': 10,
+  'num_epochs': 2,
+  'seeds': 2,
+  'depth': 7,
+  'growth': 2,
+  'eval_every': 2,
+  'checkpoint_every': 2,
+}
+NAMES = ('config.json', 'record.jsonl', 'predictions.npz')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _few():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(shapes, 'NUM_VALIDATION', 30)
+    patch.setattr(shapes, 'NUM_TEST', 40)
+    yield
+
+
+def configured(workdir: pathlib.Path, **options) -> cifar10.Config:
+  return cifar10.Config(workdir=str(workdir), **{**SMALL, **options})
+
+
+@pytest.fixture(scope='module')
+def default(tmp_path_factory) -> pathlib.Path:
+  """The default command has run, but for its sizes."""
+  return cifar10.run(configured(tmp_path_factory.mktemp('default') / 'runs'))
+
+
+def test_every_arm_has_rows_tables_and_pictures(default):
+  arms = ('baseline', 'dropout', 'label_smoothing', 'confidence_penalty')
+  table = (default / 'calibration.md').read_text()
+  for arm in arms:
+    header, *rows = records.read(default / arm / 'record.jsonl')
+    assert (header['experiment'], header['dataset']) == ('cifar10', 'shapes')
+    assert header['config']['dropout'] == (0.2 if arm == 'dropout' else 0.0)
+    final = [row for row in rows if row.get('final')]
+    assert [(row['split'], row['seed'], row['step']) for row in final] == [
+      ('test', 0, 4),
+      ('test', 1, 4),
+    ]
+    for row in final:
+      assert {*calibration.COLUMNS} <= {*row}
+    assert {row['step'] for row in rows if row['split'] == 'validation'} == {2, 4}
+    assert re.search(rf'^\| {arm} ', table, re.MULTILINE)
+  assert 'nll / T' in table
+  pictures = ('reliability', 'entropy', 'rejection', 'confidence', 'validation')
+  for name in (*pictures, 'gradient_norm', 'table'):
+    assert (default / f'{name}.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_rows_are_those_of_the_predictions(default):
+  _, *rows = records.read(default / 'label_smoothing' / 'record.jsonl')
+  final = [row for row in rows if row.get('final')]
+  with np.load(default / 'label_smoothing' / 'predictions.npz') as arrays:
+    own = dict(arrays)
+  for row, test, validation, outside in zip(
+    final,
+    *(own[f'{split}_logits'] for split in ('test', 'validation', 'outside')),
+    strict=True,
+  ):
+    scale = scores.temperature(validation, own['validation_labels'])
+    expected = scores.means(test, own['labels'])
+    cooled = scores.means((test / scale).astype(np.float32), own['labels'])
+    expected |= {f'{n}_scaled': cooled[n] for n in ('nll', 'ece', 'brier')}
+    expected['best_temperature'] = scale
+    pair = (scores.entropies(test), scores.entropies(outside))
+    expected['outside_auroc'] = scores.auroc(*pair)
+    expected['outside_entropy'] = pair[1].mean()
+    expected['error_kept'] = scores.rejection(test, own['labels'])[8]
+    assert {n: row[n] for n in expected} == pytest.approx(expected, rel=1e-5)
+  p = own['probabilities']
+  np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
+
+
+def test_a_killed_run_ends_with_the_same_bytes(default, tmp_path):
+  config = configured(tmp_path, arms=('dropout',))
+  run_until(cifar10.run, config, step=4)
+  cifar10.run(config)
+  for name in NAMES:
+    own, whole = (root / 'dropout' / name for root in (tmp_path, default))
+    assert own.read_bytes() == whole.read_bytes(), name
+
+
+def test_pictures_need_no_outside_and_no_validation(default, tmp_path):
+  found = runs.collect([default / 'baseline'])
+  path = default / 'baseline' / 'predictions.npz'
+  with np.load(path) as arrays:
+    own = {n: a for n, a in arrays.items() if n.split('_')[0] in ('test', 'labels')}
+  target = tmp_path / 'baseline'
+  target.mkdir()
+  np.savez(target / 'predictions.npz', **own)
+  (target / 'record.jsonl').write_bytes((found[0].path / 'record.jsonl').read_bytes())
+  calibration_plots.write(runs.collect([tmp_path]), tmp_path)
+  assert (tmp_path / 'entropy.png').exists()
+
+
+def test_folders_without_validation_have_no_temperature(tmp_path):
+  for split, size in (('train', 10), ('test', 3)):
+    for label in range(2):
+      folder = tmp_path / split / str(label)
+      folder.mkdir(parents=True)
+      for place in range(size):
+        pixels = np.full((32, 32, 3), 90 * label + place, np.uint8)
+        Image.fromarray(pixels).save(folder / f'{place}.png')
+  config = configured(
+    tmp_path / 'runs',
+    dataset='cifar10',
+    data_dir=str(tmp_path),
+    num_train=0,
+    num_steps=1,
+    num_epochs=None,
+    seeds=1,
+    outside='noise',
+    bottleneck=True,
+    remat=True,
+    augment=True,
+    depth=10,
+    arms=('dropout',),
+  )
+  text = (cifar10.run(config) / 'calibration.md').read_text()
+  assert 'nll / T' not in text.split('How to read')[0]
+  assert 'auroc' in text
+  assert '7.04' in (tmp_path / 'runs' / 'table.md').read_text()
+
+
+def test_augmentation_follows_from_seed_and_step():
+  config = filled(cifar10.Config(augment=True, **SMALL))
+  data = cifar10.data(config, True)
+  task = cifar10.task(config, data)
+  plain = cifar10.task(filled(cifar10.Config(**SMALL)), data)
+  first, second = (next(task.batches('train', 1, step)) for step in (0, 3))
+  batches = task.batches('train', 1, 0)
+  *_, again = (next(batches) for _ in range(4))
+  np.testing.assert_array_equal(again['image'], second['image'])
+  bare = next(plain.batches('train', 1, 0))
+  np.testing.assert_array_equal(first['label'], bare['label'])
+  assert (first['image'] != bare['image']).any()
+
+
+def test_eight_devices_are_one(arrays_of):
+  arrays = arrays_of(HERE / 'cifar10_sharded_program.py')
+  assert arrays['devices'].tolist() == [8, 1]
+  for name in arrays:
+    if name.startswith('many/'):
+      one = arrays[name.replace('many/', 'one/')]
+      np.testing.assert_allclose(arrays[name], one, rtol=2e-4, atol=2e-6, err_msg=name)
+
+
+def test_mnist_has_the_table_too(tmp_path):
+  config = mnist.Config(
+    workdir=str(tmp_path), arms=('baseline',), hidden=(4,), num_steps=2, seeds=2
+  )
+  mnist.run(config)
+  assert 'auroc / T' in (tmp_path / 'calibration.md').read_text()
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'data_dir': 'x'}, r'^--data_dir applies to --dataset=cifar10 alone$'),
+    ({'hold_out': True}, r'^--hold_out applies to --dataset=cifar10 alone$'),
+    ({'num_train': 0}, r'^--num_train: --dataset=shapes has no end'),
+    ({'depth': 41}, r'^--depth: expected 3n \+ 4 with n = 1, 2, ..., got 41$'),
+    ({'depth': 13, 'bottleneck': True}, r'^--depth: expected 6n \+ 4'),
+    ({'reduction': 1.5}, r'^--reduction: expected a share in \(0, 1\], got 1.5$'),
+    ({'arms': ('baseline',), 'dropout': 0.1}, r'^--dropout: none of --arms has'),
+    ({'arms': ('batch_norm',)}, r'no batch_norm .* every network has it$'),
+    ({'outside': 'svhn'}, r'^--outside: expected one of textures, digits, noise'),
+    ({'batch_size': 21}, r'^--batch_size: 21 is more than the 20 training'),
+    ({'dataset': 'cifar10', 'data_dir': '/nowhere'}, r'/nowhere: no such directory'),
+  ],
+)
+def test_bad_input_is_one_line(tmp_path, options, message):
+  with pytest.raises(InputError, match=message) as caught:
+    cifar10.run(configured(tmp_path / 'runs', **options))
+  assert '\n' not in str(caught.value)
+  assert not (tmp_path / 'runs').exists()
