@@ -19,8 +19,8 @@ INCLUDED = (
   'CONTRIBUTING.md',
 )
 PROGRAMS = (
-  *('mnist', 'ptb', 'ptb_batch_norm', 'wmt', 'timit', 'wsj', 'codistillation'),
-  *('codistillation_batches', 'instructions'),
+  *('mnist', 'cifar10', 'ptb', 'ptb_batch_norm', 'wmt', 'timit', 'wsj'),
+  *('codistillation', 'codistillation_batches', 'instructions'),
 )
 
 

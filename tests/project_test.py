@@ -113,6 +113,22 @@ def test_experiments_import_direction():
       assert imported not in programs, f'{module} knows the experiment {imported}'
 
 
+def test_the_site_has_the_flags_of_every_experiment():
+  tree = ast.parse((ROOT / 'docs' / 'hooks.py').read_text())
+  named = [
+    constant.value
+    for node in tree.body
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'PROGRAMS'
+    for constant in ast.walk(node.value)
+    if isinstance(constant, ast.Constant)
+  ]
+  found = [
+    p for p in (ROOT / 'experiments').glob('*.py') if 'def main(' in p.read_text()
+  ]
+  # The report has no configuration of an experiment.
+  assert sorted(named) == sorted({path.stem for path in found} - {'report'})
+
+
 def requirements(*extras: str) -> set[str]:
   config = configparser.ConfigParser()
   config.read(ROOT / 'setup.cfg')
