@@ -15,16 +15,13 @@ pytest.importorskip('ipykernel', reason='ipykernel is not installed')
 ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / 'notebooks').glob('*.ipynb'))
 MAX_NOTEBOOK, MAX_PICTURE = 400_000, 200_000  # bytes
-
-
 IMPORT = re.compile(r'^\s*(?:import|from) (\w+)', re.MULTILINE)
 
 
 def need(notebook) -> None:
   """Skips where a notebook imports what is not installed, as equinox may not be."""
-  for name in sorted(
-    {n for cell in code(notebook) for n in IMPORT.findall(cell.source)}
-  ):
+  source = '\n'.join(cell.source for cell in code(notebook))
+  for name in sorted(set(IMPORT.findall(source))):
     if importlib.util.find_spec(name) is None:
       pytest.skip(f'{name} is not installed')
 

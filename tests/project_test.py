@@ -129,6 +129,15 @@ def test_the_site_has_the_flags_of_every_experiment():
   assert sorted(named) == sorted({path.stem for path in found} - {'report'})
 
 
+def test_links_lead_somewhere():
+  """Of the pages that are read in the repository; mkdocs looks after docs/."""
+  pages = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'examples/README.md']
+  for page in pages + sorted((ROOT / 'results').glob('*/README.md')):
+    for link in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
+      if not link.startswith(('http', '#')):
+        assert (page.parent / link.split('#')[0]).exists(), f'{page}: {link}'
+
+
 def requirements(*extras: str) -> set[str]:
   config = configparser.ConfigParser()
   config.read(ROOT / 'setup.cfg')
