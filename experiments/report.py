@@ -188,7 +188,8 @@ def _progress(run: Run) -> str:
 
 def _item(text: str, markdown: bool) -> str:
   if markdown:
-    return f'- {text}'
+    # The printed form of a loss, name[weight](arguments), is no link.
+    return f'- {text}'.replace('](', r']\(')
   return textwrap.fill(
     text,
     88,
