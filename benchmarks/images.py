@@ -40,7 +40,6 @@ CLASSES, BATCH, SIDE = 10, 50, 32
 RATE, MOMENTUM = 0.1, 0.9
 MLP_BATCH, MLP_RATE, HIDDEN, FEATURES = 128, 0.05, (1024, 1024), 784
 CHAIN = 8  # steps of the MLP in a call
-DROPOUT = 0.2
 Step = Callable[[], object]
 
 CHECKED: tuple[dict[str, Any], ...] = (
@@ -186,10 +185,7 @@ def densenet_steps() -> dict[str, Step]:
     'PyTorch': theirs(False),
     'PyTorch, channels last': theirs(True),
     'ours': ours(),
-    'ours, remat': ours(remat=True),
     "ours, XLA's convolution": ours(plain),
-    f'PyTorch, channels last, dropout {DROPOUT}': theirs(True, dropout=DROPOUT),
-    f'ours, dropout {DROPOUT}': ours(dropout=DROPOUT),
   }
 
 

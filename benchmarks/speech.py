@@ -3,11 +3,12 @@ r"""Speech: features, training and decoding; the same model in PyTorch beside it
   python -m benchmarks.speech
 
 Takes about four minutes and writes benchmarks/results/speech.md. PyTorch gets as many
-threads as this process may use cores, as XLA does. A training step of ours is one of
-`experiments.train.training`, as `experiments.timit` takes it: a batch in, a state out,
-with the sums for nll, entropy and gradient norm; the step in PyTorch
-(benchmarks/torch_speech.py) has the loss alone. Both bound the gradient and end in
-Adam. Before anything is timed, their losses and gradients are held against each other.
+threads as this process may use cores, as XLA does; under `taskset -c 0` both have one.
+A training step of ours is one of `experiments.train.training`, as `experiments.timit`
+takes it: a batch in, a state out, with the sums for nll, entropy and gradient norm; the
+step in PyTorch (benchmarks/torch_speech.py) has the loss alone. Both bound the gradient
+and end in Adam. Before anything is timed, their losses and gradients are held against
+each other.
 """
 
 import dataclasses
@@ -148,10 +149,10 @@ def decoding_row(label: str, case: Case, rounds: int) -> str:
   frames, mask = batch['frames'][:1], batch['frames_mask'][:1]
   given = *initial(case), frames, case.shape.target, mask
   (found,) = timing.compare({label: _fetched(decode, *given)}, rounds=rounds)
-  heard = FRAME * int(mask.sum())
+  heard, symbols = FRAME * int(mask.sum()), int(decode(*given).lengths.max())
   row = (
-    f'| {label}, beam {case.search.beam} | {found.median_ms:.3g} | {heard:.1f} | '
-    f'**{found.median_ms / 1e3 / heard:.4f}** |'
+    f'| {label}, beam {case.search.beam} | {symbols} | {found.median_ms:.3g} | '
+    f'{heard:.1f} | **{found.median_ms / 1e3 / heard:.4f}** |'
   )
   print(row, flush=True)
   return row
@@ -194,12 +195,13 @@ def page(cases: Mapping[str, Case], rounds: int, load: str) -> str:
     ),
     'PyTorch passes padding by as packed sequences, for the way back has to begin at '
     'the end of each utterance. Reading padding as frames changes what comes out.',
-    '## Decoding to the full length',
+    '## Decoding',
     timing.table(
-      ['model', 'ms', 'seconds of speech', 'real-time factor'],
+      ['model', 'symbols', 'ms', 'seconds of speech', 'real-time factor'],
       [decoding_row(name, case, rounds) for name, case in cases.items()],
     ),
-    'One utterance, from features to hypotheses, at first weights: none ends early.',
+    'One utterance, from features to hypotheses, at the first weights; symbols: of the '
+    'longest hypothesis.',
     '## Features',
     timing.table(
       ['mel filters', 'ms a second of speech', 'times as fast as speech'],

@@ -2,10 +2,11 @@
 
 DIRECTORY/replica-1/00000007-0000000350.safetensors   the 7th copy, of step 350
 
-A copy gets its name when it is whole, and loses it when two newer ones are there: then
-what is written next goes over it. Its number goes on where a replica that was
-killed is started again, maybe from an earlier step: the newest copy is the one with the
-highest number.
+A copy gets its name when it is whole, and loses it when two newer ones are there: what
+is written next goes over it, which is faster than a new file. Whoever wants to keep a
+copy gives it a second name (a link), or copies it. Its number goes on where a replica
+that was killed is started again, maybe from an earlier step: the newest copy is the one
+with the highest number.
 """
 
 import collections

@@ -191,7 +191,7 @@ def test_the_whole_program(tmp_path, monkeypatch, capsys):
   assert sum(row['rate'] for row in mixture) == pytest.approx(1)
   assert sum(row['drawn'] for row in mixture) > 0
   assert {'dialogue/visits', 'text'} <= {row['task'] for row in mixture}
-  assert '| tasks, 0, numbers |' in (workdir / 'categories.md').read_text()
+  assert '| categories, 0, sorting |' in (workdir / 'categories.md').read_text()
   assert 'generated: 59 tasks' in (workdir / 'tasks.txt').read_text()
   exported = opt_checkpoint.read(workdir / 'label_smoothing' / 'opt' / '0')
   assert exported.sizes.vocabulary == Bytes.size

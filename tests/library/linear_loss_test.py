@@ -129,7 +129,8 @@ def test_gradients_flow_to_weights_masks_and_extras():
     jax.jit(jax.grad(lambda *a, form=form: mean(form, *a), (0, 1, 2)))(*arguments)
     for form in (by_chunks, whole)
   )
-  close(jax.tree.leaves(got), jax.tree.leaves(expected), 5e-6)
+  # By a weight it is a sum of terms of either sign, a tenth or less of their size.
+  close(jax.tree.leaves(got), jax.tree.leaves(expected), 3e-5)
 
 
 def test_key_is_folded_with_the_chunk():
@@ -239,4 +240,4 @@ ERRORS = {
 def test_error_says_what_is_wrong(name: str):
   call, kind, words = ERRORS[name]
   with pytest.raises(kind, match=words):
-    jax.eval_shape(call)
+    call()
