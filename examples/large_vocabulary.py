@@ -46,7 +46,7 @@ def objective(
   """The mean over the real tokens that have one before them, and its metrics."""
   hidden = states(params, (tokens * mask)[:, :-1])
   kernel = params['embedding'].T
-  return reg.linear_loss(  # type: ignore[no-any-return]
+  return reg.linear_loss(
     LOSS, hidden, kernel, tokens[:, 1:], mask[:, 1:], step=step, with_metrics=True
   )
 

@@ -216,7 +216,8 @@ def _utterances(name: str, split: str, data_dir: pathlib.Path) -> list[Prepared]
     result = [
       Prepared(
         *(name, speaker, source.directory, said),
-        *(tuple(Interval(*own) for own in spans) for spans in (words, phones)),
+        words=_intervals(words),
+        phones=_intervals(phones),
         source=source,
         row=row,
       )
@@ -227,6 +228,10 @@ def _utterances(name: str, split: str, data_dir: pathlib.Path) -> list[Prepared]
   except (ValueError, TypeError) as error:
     raise InputError(f'{path}: not an index: delete it ({error})') from error
   return sorted(result, key=lambda one: one.name)
+
+
+def _intervals(spans: Any) -> tuple[Interval, ...]:
+  return tuple(Interval(*span) for span in spans)
 
 
 def _index(source: catalogue.Source) -> bytes:
