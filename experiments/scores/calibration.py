@@ -3,7 +3,6 @@
 Logits are ``[n, classes]``, labels ``[n]``; a natural logarithm throughout.
 """
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
