@@ -7,6 +7,7 @@ seeds of an arm are taken together.
 import math
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -116,6 +117,6 @@ def _reliable(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
   return centres[enough], bins['correct'][enough] / bins['count'][enough]
 
 
-def _shares(axis: Axes, logits: np.ndarray, edges: np.ndarray, **style: object) -> None:
+def _shares(axis: Axes, logits: np.ndarray, edges: np.ndarray, **style: Any) -> None:
   counts, _ = np.histogram(scores.entropies(logits), edges)
   axis.stairs(counts / len(logits), edges, **style)

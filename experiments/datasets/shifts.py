@@ -27,7 +27,7 @@ def shifted(
   large[:] = filling
   large[:, pad : pad + height, pad : pad + width] = images
   top, left = random.randint(0, 2 * pad + 1, (2, size))
-  mirrored = random.randint(0, 2, size).astype(bool)
+  mirrored = np.asarray(random.randint(0, 2, size), bool)
   rows = top[:, None] + np.arange(height)
   columns = left[:, None] + np.arange(width)
   columns[mirrored] = columns[mirrored, ::-1]

@@ -3,9 +3,8 @@
 Logits are ``[n, classes]``, labels ``[n]``; a natural logarithm throughout.
 """
 
-from typing import Any
-
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.optimize  # type: ignore[import-untyped]
 import scipy.special  # type: ignore[import-untyped]
@@ -97,6 +96,7 @@ def rejection(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def reliability(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
   """By bins of confidence: sums of ``confidence`` and ``correct``, and ``count``."""
-  bins: Any = metrics.calibration_bins(logits, labels, num_bins=NUM_BINS)
+  given = jnp.asarray(logits), jnp.asarray(labels)
+  bins = metrics.calibration_bins(*given, num_bins=NUM_BINS)
   names = ('confidence', 'correct', 'count')
   return {name: np.asarray(getattr(bins, name)) for name in names}
