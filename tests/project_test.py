@@ -181,6 +181,7 @@ def test_import_adds_nothing_heavy_to_jax():
     top = module.split('.')[0]
     assert top in {'regularizers', 'jax', 'jaxlib'} | sys.stdlib_module_names, module
     assert not within(module, 'jax.experimental.pallas', 'jax.experimental.sparse')
+    assert not within(module, 'regularizers.exchange'), 'it is read when asked for'
 
 
 @pytest.mark.parametrize(
