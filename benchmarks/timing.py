@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 
 import jax
 
+QUIET = 0.5  # load average a core
+
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
@@ -63,18 +65,25 @@ def _timing(name: str, own: list[float], baseline: list[float]) -> Timing:
   return Timing(name, median, statistics.median(ratios), low, high)
 
 
+def load() -> float:
+  """The load average of the last minute, a core."""
+  return os.getloadavg()[0] / (os.cpu_count() or 1)
+
+
 def require_quiet_machine(force: bool) -> str:
   """Exits with code 2 if others use the machine: the figures would be theirs.
 
   Returns:
     What the load was, for the report.
   """
-  load = os.getloadavg()[0] / (os.cpu_count() or 1)
-  print(f'load average: {load:.2f} a core', file=sys.stderr)
-  if load > 0.5 and not force:
-    print('the machine is busy (over 0.5 a core): wait, or --force', file=sys.stderr)
+  now = load()
+  print(f'load average: {now:.2f} a core', file=sys.stderr)
+  if now > QUIET and not force:
+    print(
+      f'the machine is busy (over {QUIET} a core): wait, or --force', file=sys.stderr
+    )
     raise SystemExit(2)
-  return f'load average {load:.2f} a core at the start'
+  return f'load average {now:.2f} a core at the start'
 
 
 def table(columns: list[str], rows: list[str]) -> str:

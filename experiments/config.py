@@ -25,6 +25,7 @@ Defaults = Mapping[str, Mapping[str, Any]]
 positive: Check = ('a number above 0', lambda value: 0 < value < math.inf)
 non_negative: Check = ('a number, 0 or more', lambda value: 0 <= value < math.inf)
 natural: Check = ('0 or more', lambda value: value >= 0)
+named: Check = ('a name', bool)
 count: Check = ('1 or more', lambda value: value >= 1)
 share: Check = ('a share in [0, 1)', lambda value: 0 <= value < 1)
 probability: Check = ('a number in [0, 1]', lambda value: 0 <= value <= 1)
@@ -47,7 +48,7 @@ class Config:
   A field that is not given is None until the experiment puts in its own default.
   """
 
-  workdir: str = flag(None, 'directory that holds a directory for every arm')
+  workdir: str = flag(None, 'directory that holds a directory for every arm', named)
   dataset: str = flag('', 'name of the data set')
   arms: tuple[str, ...] = flag((), "names, or some joined by '+', of what is compared")
   data_dir: str | None = flag(None, 'directory that holds the data set')

@@ -1,13 +1,19 @@
 """Sets any runs side by side, and beside the paper.
 
   python -m experiments.report RUN_DIR... [--output DIR]
+  python -m experiments.report results/ [--readme README.md]
 
 RUN_DIR is the directory of a run, or holds any number of them at any depth. The
 tables are printed; with ``--output`` they are also written to DIR, as Markdown
 (``table.md``) and as a picture (``table.png``).
+
+Of one directory that holds experiments (``results``, ``runs``) the overview is written
+into it: ``overview.md``, and ``index.html`` with the plots. ``--readme`` puts the short
+table of it between the markers of a file.
 """
 
 import dataclasses
+import datetime
 import pathlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +27,7 @@ from experiments.runs import SWEPT, Path, Run, collect
 __all__ = ['Comparison', 'Run', 'collect', 'render', 'table', 'write_report']
 
 NOTHING = '—'
+_TEXTS = {'arm', '', 'experiment', 'measure'}  # columns that are set flush left
 
 _CAPTION = (
   '± standard error over the seeds; [95 % t-interval] of the difference, paired by '
@@ -69,11 +76,11 @@ def write_report(paths: Iterable[Path], output_dir: Path) -> str:
 def render(runs: Sequence[Run], *, markdown: bool = False) -> str:
   """The tables of ``runs`` with their notes, as Markdown or as aligned text."""
   parts = []
-  for section in _sections(runs):
-    lines = aligned([section.header, *section.rows], markdown)
-    title = f'## {section.title}' if markdown else section.title
-    notes = [_item(note, markdown) for note in section.notes]
-    blocks = [[title], lines if section.rows else [], notes]
+  for part in _sections(runs):
+    lines = aligned([part.header, *part.rows], markdown)
+    title = f'## {part.title}' if markdown else part.title
+    notes = [_item(note, markdown) for note in part.notes]
+    blocks = [[title], lines if part.rows else [], notes]
     parts.append('\n\n'.join('\n'.join(block) for block in blocks if block))
   measures = dict.fromkeys(group.measure.how_to_read for group in groups(runs))
   return '\n\n'.join([*parts, *measures]) + '\n'
@@ -85,12 +92,13 @@ def _sections(runs: Sequence[Run]) -> list[Section]:
     unfinished = '; '.join(f'{run.path} is {_progress(run)}' for run in runs)
     raise InputError(f'no run is finished: {unfinished}')
   return [
-    _section(group, [row for row in rows if row.table == group.name])
+    section(group, [row for row in rows if row.table == group.name])
     for group in groups(runs)
   ]
 
 
-def _section(group: Group, rows: Sequence[Comparison]) -> Section:
+def section(group: Group, rows: Sequence[Comparison]) -> Section:
+  """The table of a group, and its notes."""
   columns = {
     name: column
     for name, column in group.measure.columns.items()
@@ -180,7 +188,8 @@ def _progress(run: Run) -> str:
 
 def _item(text: str, markdown: bool) -> str:
   if markdown:
-    return f'- {text}'
+    # The printed form of a loss, name[weight](arguments), is no link.
+    return f'- {text}'.replace('](', r']\(')
   return textwrap.fill(
     text,
     88,
@@ -193,7 +202,7 @@ def _item(text: str, markdown: bool) -> str:
 
 def aligned(lines: Sequence[Sequence[str]], markdown: bool) -> list[str]:
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  numbers = [name not in ('arm', '') for name in lines[0]]
+  numbers = [name not in _TEXTS for name in lines[0]]
   if markdown:
     widths = [max(width, 3) for width in widths]
   rule = ['-' * width for width in widths]
@@ -211,16 +220,30 @@ def aligned(lines: Sequence[Sequence[str]], markdown: bool) -> list[str]:
   return ['  '.join(line).rstrip() for line in cells]
 
 
-def main(argv: Sequence[str], output: str | None = None) -> None:
+def main(
+  argv: Sequence[str], output: str | None = None, readme: str | None = None
+) -> None:
   """Prints the report of the directories in ``argv[1:]``."""
+  from experiments import overview
+
   with ending():
-    if not argv[1:]:
+    paths = argv[1:]
+    if not paths:
       raise InputError('usage: python -m experiments.report RUN_DIR... [--output DIR]')
-    print(write_report(argv[1:], output) if output else render(collect(argv[1:])))
+    collection = len(paths) == 1 and overview.is_collection(paths[0])
+    if readme and not collection:
+      raise InputError('--readme: expected one directory that holds experiments')
+    print(write_report(paths, output) if output else render(collect(paths)))
+    if collection:
+      written = overview.write(paths[0], datetime.date.today())
+      print('written:', *written)
+    if readme:
+      overview.update(readme, paths[0])
 
 
 if __name__ == '__main__':
   from absl import app, flags
 
   _OUTPUT = flags.DEFINE_string('output', None, 'Where to write the table.')
-  app.run(lambda argv: main(argv, _OUTPUT.value))
+  _README = flags.DEFINE_string('readme', None, 'File whose evidence table to renew.')
+  app.run(lambda argv: main(argv, _OUTPUT.value, _README.value))

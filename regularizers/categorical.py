@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from regularizers.checks import (
   aligned,
@@ -137,9 +138,10 @@ class Categorical:
 
     Otherwise the backward pass of a chain scatters once for each of its members.
     """
-    index = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
-    if not index or jnp.shape(labels) != self.shape:
-      return self  # a base that is not of this package may have labels of its own
+    # A base that is not of this package may have labels of its own, of any form.
+    array = isinstance(labels, (jax.Array, np.ndarray)) and labels.shape == self.shape
+    if not array or not jnp.issubdtype(labels.dtype, jnp.integer):
+      return self
     leaves, aux = self.tree_flatten()
     new = self.tree_unflatten(aux, leaves)
     object.__setattr__(new, '_known', (labels, self.log_prob(labels)))

@@ -218,7 +218,8 @@ def generalized_entropy(
     prior: u, ``[V]``, probabilities. Default: uniform.
 
   Returns:
-    A transform.
+    A transform; +inf where p > 0 meets a prior of 0 at α = 0, or a prior > 0 meets
+    p = 0 at α = 1.
 
   Raises:
     ValueError: a negative weight; α outside [0, 1]; a prior that is negative or

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.categorical import Categorical, Distribution
-from regularizers.checks import check_per_position
+from regularizers.checks import as_array, check_per_position
 from regularizers.loss import Loss
 
 
@@ -52,7 +52,10 @@ class Plain(Loss):
 
 def _without_invalid(value: jax.Array, p: Categorical, labels: Any) -> jax.Array:
   """NaN under integer labels that are out of range or masked, as everywhere."""
-  labels = jnp.asarray(labels)
+  try:
+    labels = as_array('labels', labels)
+  except TypeError:  # labels of its own, such as a dict
+    return value
   if labels.shape != p.shape or not jnp.issubdtype(labels.dtype, jnp.integer):
     return value
   return jnp.where(p.valid(labels), value, jnp.nan)

@@ -203,8 +203,9 @@ class LabelNoise(Loss):
     key = extra.get('key')
     if key is None:
       raise TypeError('label_noise draws labels: call the loss with key=…')
-    if not jnp.issubdtype(as_array('labels', labels).dtype, jnp.integer):
-      raise TypeError(f'label_noise: expected integer labels, got {labels.dtype}')
+    dtype = as_array('labels', labels).dtype
+    if not jnp.issubdtype(dtype, jnp.integer):
+      raise TypeError(f'label_noise: expected integer labels, got {dtype}')
     labels = check_labels(labels, p.shape, p.num_classes)
     rate = value_at(self.rate, extra.get('step'), 'label_noise: rate')
     replace_key, draw_key, inner_key = _split_key(key)

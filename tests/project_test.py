@@ -113,6 +113,31 @@ def test_experiments_import_direction():
       assert imported not in programs, f'{module} knows the experiment {imported}'
 
 
+def test_the_site_has_the_flags_of_every_experiment():
+  tree = ast.parse((ROOT / 'docs' / 'hooks.py').read_text())
+  named = [
+    constant.value
+    for node in tree.body
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'PROGRAMS'
+    for constant in ast.walk(node.value)
+    if isinstance(constant, ast.Constant)
+  ]
+  found = [
+    p for p in (ROOT / 'experiments').glob('*.py') if 'def main(' in p.read_text()
+  ]
+  # The report has no configuration of an experiment.
+  assert sorted(named) == sorted({path.stem for path in found} - {'report'})
+
+
+def test_links_lead_somewhere():
+  """Of the pages that are read in the repository; mkdocs looks after docs/."""
+  pages = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'examples/README.md']
+  for page in pages + sorted((ROOT / 'results').glob('*/README.md')):
+    for link in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
+      if not link.startswith(('http', '#')):
+        assert (page.parent / link.split('#')[0]).exists(), f'{page}: {link}'
+
+
 def requirements(*extras: str) -> set[str]:
   config = configparser.ConfigParser()
   config.read(ROOT / 'setup.cfg')
@@ -156,6 +181,7 @@ def test_import_adds_nothing_heavy_to_jax():
     top = module.split('.')[0]
     assert top in {'regularizers', 'jax', 'jaxlib'} | sys.stdlib_module_names, module
     assert not within(module, 'jax.experimental.pallas', 'jax.experimental.sparse')
+    assert not within(module, 'regularizers.exchange'), 'it is read when asked for'
 
 
 @pytest.mark.parametrize(
@@ -188,7 +214,13 @@ def test_public_names_exist_once():
     assert hasattr(regularizers, name), name
 
 
-@pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md'])
+@pytest.mark.parametrize(
+  'page',
+  [
+    *('README.md', 'CONTRIBUTING.md'),
+    *('docs/index.md', 'docs/extending.md', 'docs/scaling.md'),
+  ],
+)
 def test_documented_code_runs(page: str):
   """A page's python blocks run in order; a text block is what the one before prints."""
   text = (ROOT / page).read_text()

@@ -96,7 +96,7 @@ def rejection(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def reliability(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
   """By bins of confidence: sums of ``confidence`` and ``correct``, and ``count``."""
-  bins = metrics.calibration_bins(
-    jnp.asarray(logits), jnp.asarray(labels), num_bins=NUM_BINS
-  )
-  return {name: np.asarray(own) for name, own in vars(bins).items()}
+  given = jnp.asarray(logits), jnp.asarray(labels)
+  bins = metrics.calibration_bins(*given, num_bins=NUM_BINS)
+  names = ('confidence', 'correct', 'count')
+  return {name: np.asarray(getattr(bins, name)) for name in names}

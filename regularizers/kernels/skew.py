@@ -28,31 +28,42 @@ def skew(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> jax.Array:
     alpha: in [0, 1], both ends included.
 
   Returns:
-    ``[..., V]``, in nats, ≥ 0 but for rounding. The derivative by log p is written by
-    hand, those by u and alpha are autodiff's.
+    ``[..., V]``, in nats, ≥ 0 but for rounding. The derivatives by log p and u are
+    written by hand, that by alpha is autodiff's. By a u of 0 it is said to be 0.
   """
-  p, gap, r, log_m, b = _parts(log_p, u, alpha)
-  s = jnp.where(u > 0, r - 1, 0.0)
-  flat, small = jnp.abs(s) < _SMALL, jnp.abs(alpha * s) < _SMALL
+  p, gap, s, _, b = _parts(log_p, u, alpha)
+  flat = jnp.abs(s) < _SMALL
   near = gap * jnp.where(flat, s, 0.0) * _square(jnp.where(flat, s, 0.0), alpha)
-  # log(m/u)/α
-  log_m = log_m / jnp.where(alpha > 0, alpha, 1.0)
-  first = jnp.where(small, s * _log1p_ratio(jnp.where(small, alpha * s, 0.0)), log_m)
-  far = -u * first - _second(log_p, u, alpha)
+  far = -u * _first(log_p, u, alpha) - _second(log_p, u, alpha)
   # −p·log α/b where the prior excludes the class, without its limits' 0·∞ and 0/0.
-  at_zero = jnp.where(b < _SMALL, _log1p_ratio(-b), -jnp.log(alpha) / _not_zero(b))
-  excluded = jnp.where(p > 0, p * at_zero, 0.0)
+  at_zero = jnp.where(b < _SMALL, _log1p_ratio(-b), -_log(alpha) / _not_zero(b))
+  excluded = jnp.where(p > 0, jnp.where(alpha > 0, p * at_zero, jnp.inf), 0.0)
   return jnp.where(u > 0, jnp.where(flat, near, far), excluded)
 
 
 def _parts(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> tuple[jax.Array, ...]:
-  """p, p − u, p/u, log(m/u), and 1 − α."""
+  """p, p − u, p/u − 1, log(m/u), and 1 − α."""
   largest, b = float(np.finfo(log_p.dtype).max), 1 - alpha
   p, positive = jnp.exp(log_p), jnp.where(u > 0, u, 1.0)
   r = jnp.minimum(p * jnp.minimum(1 / positive, largest), largest)
-  # Of α = 1 it is log(p/u), which outlives the underflow of p.
-  log_m = jnp.log(jnp.where(b == 0, 1.0, b + alpha * r))
-  return p, p - u, r, jnp.where(b == 0, log_p - jnp.log(positive), log_m), b
+  # Of α = 1 it is log(p/u), which outlives the underflow of p; b's term is 0 there, and
+  # gives the derivative by α.
+  at_one = log_p - jnp.log(positive) + b * _inverse(log_p, u)
+  log_m = jnp.where(b == 0, at_one, jnp.log(jnp.where(b == 0, 1.0, b + alpha * r)))
+  return p, p - u, jnp.where(u > 0, r - 1, 0.0), log_m, b
+
+
+def _inverse(log_p: jax.Array, u: jax.Array) -> jax.Array:
+  """u/p − 1, finite."""
+  return u * jnp.exp(jnp.minimum(-log_p, _LARGEST)) - 1
+
+
+def _first(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> jax.Array:
+  """log(m/u)/α, minus the derivative by u; of a class that the prior excludes, 0."""
+  _, _, s, log_m, _ = _parts(log_p, u, alpha)
+  small = jnp.abs(alpha * s) < _SMALL
+  near = s * _log1p_ratio(jnp.where(small, alpha * s, 0.0))
+  return jnp.where(small, near, log_m / _not_zero(alpha))
 
 
 def _second(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> jax.Array:
@@ -61,15 +72,22 @@ def _second(log_p: jax.Array, u: jax.Array, alpha: jax.Array) -> jax.Array:
   With y = b(u/p − 1) it is (u − p)·log(1 + y)/y.
   """
   p, gap, _, log_m, b = _parts(log_p, u, alpha)
-  y = b * (u * jnp.exp(jnp.minimum(-log_p, _LARGEST)) - 1)
+  y = b * _inverse(log_p, u)
   small = jnp.abs(y) < _SMALL
   near = -gap * _log1p_ratio(jnp.where(small, y, 0.0))
   # Floored, so that 0·log 0 is 0.
   lowest = float(np.finfo(log_p.dtype).min)
   log_r = jnp.maximum(log_p - jnp.log(jnp.where(u > 0, u, 1.0)), lowest)
   # log(m/p) is log α for a class of prior 0.
-  log_ratio = jnp.where(u > 0, log_m - log_r, jnp.log(alpha))
-  return jnp.where(small, near, p * log_ratio / _not_zero(b))
+  log_ratio = jnp.where(u > 0, log_m - log_r, _log(alpha))
+  second = jnp.where(small, near, p * log_ratio / _not_zero(b))
+  infinite = (p > 0) & ~(u > 0) & (alpha == 0)
+  return jnp.where(infinite, -jnp.inf, second)
+
+
+def _log(alpha: jax.Array) -> jax.Array:
+  """log α; of 0 it is 0: an infinity would make NaN of the slope of what reads it."""
+  return jnp.log(_not_zero(alpha))
 
 
 def _not_zero(b: jax.Array) -> jax.Array:
@@ -105,21 +123,18 @@ def _square(s: jax.Array, alpha: jax.Array) -> jax.Array:
 
 def _skew_jvp(primals: Any, tangents: Any) -> Any:
   log_p, u, alpha = primals
-  d_log_p, *rest = tangents
+  d_log_p, d_u, d_alpha = tangents
   value = skew(log_p, u, alpha)
   slope = jnp.zeros_like(value)
   if not isinstance(d_log_p, SymbolicZero):
     slope = -_second(log_p, u, alpha) * d_log_p
-  if not all(isinstance(tangent, SymbolicZero) for tangent in rest):
-    rest = [_zeros(t) if isinstance(t, SymbolicZero) else t for t in rest]
+  if not isinstance(d_u, SymbolicZero):
+    slope = slope - _first(log_p, u, alpha) * d_u
+  if not isinstance(d_alpha, SymbolicZero):
     by_parts = skew.fun
-    _, other = jax.jvp(lambda u, a: by_parts(log_p, u, a), (u, alpha), tuple(rest))
+    _, other = jax.jvp(lambda a: by_parts(log_p, u, a), (alpha,), (d_alpha,))
     slope = slope + other
   return value, slope
 
 
 skew.defjvp(_skew_jvp, symbolic_zeros=True)
-
-
-def _zeros(tangent: Any) -> jax.Array:
-  return jnp.zeros(tangent.aval.shape, tangent.aval.dtype)

@@ -78,7 +78,9 @@ def test_results_of_the_repository_are_what_the_report_gives():
     runs = [run for run in report.collect([directory]) if run.path.parent == directory]
     written = (directory / 'table.md').read_text()
     assert report.render(runs, markdown=True) == written
-    assert '\n'.join(re.findall(r'^\|.*$', written, re.MULTILINE)) in readme
+    # README has the table of its own command; the overview (overview_test) has all.
+    if name == 'digits':
+      assert '\n'.join(re.findall(r'^\|.*$', written, re.MULTILINE)) in readme
 
 
 @pytest.mark.parametrize(

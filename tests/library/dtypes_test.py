@@ -89,6 +89,33 @@ def test_any_callable_is_a_base():
   assert str(loss) == 'Scaled(factor=2.0) + 0.5·(−H(p))'
 
 
+@pytest.mark.parametrize('kind', [list, tuple])
+def test_labels_may_be_a_list(kind: Any):
+  logits, labels = jnp.asarray(Q.logits, jnp.float32), jnp.asarray(Q.labels)
+  loss = reg.label_smoothing(0.1)(CE)
+  got = loss(logits, kind(Q.labels.tolist()))
+  np.testing.assert_array_equal(got, loss(logits, labels))
+  soft = np.eye(5)[Q.labels].tolist()
+  np.testing.assert_allclose(loss(logits, soft), got, rtol=1e-6)
+
+
+def test_a_base_may_have_labels_of_its_own():
+  logits = jnp.asarray(Q.logits, jnp.float32)
+  first, second = jnp.asarray(Q.labels), jnp.flip(jnp.asarray(Q.labels))
+  labels = {'first': first, 'second': second, 'share': 0.25}
+
+  def mixup(logits: jax.Array, labels: Any) -> jax.Array:
+    share = labels['share']
+    return (1 - share) * CE(logits, labels['first']) + share * CE(
+      logits, labels['second']
+    )
+
+  loss = reg.confidence_penalty(0.5)(mixup)
+  expected = mixup(logits, labels) - 0.5 * reg.entropy(logits)
+  got = jax.jit(loss)(logits, labels)
+  np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
 @transforms.each
 def test_terms_add_up_to_the_loss(case: transforms.Case):
   logits, labels = jnp.asarray(Q.logits, jnp.float32), jnp.asarray(Q.labels)

@@ -181,6 +181,13 @@ CASES = {
     TypeError,
     'integer',
   ),
+  'noise of listed soft labels': (
+    lambda: reg.label_noise(0.1)(CE)(
+      Z, [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]], key=jax.random.key(0)
+    ),
+    TypeError,
+    'label_noise: expected integer labels, got float32',
+  ),
   'weights of other classes': (
     lambda: reg.class_weights(jnp.ones(4))(CE)(Z, Y),
     ValueError,

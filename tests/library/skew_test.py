@@ -75,3 +75,55 @@ def test_the_family_is_symmetric(mirrored: bool):
   got, _ = value_and_slope(np.float32(given), np.float32(other), alpha)
   expected = oracles.skew_divergence(np.asarray(logits), prior, 0.2)
   np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def exact_slope(logits: np.ndarray, prior: np.ndarray, alpha: float) -> float:
+  """By alpha, also at an end: from three values on its inner side."""
+  h = -1e-6 if alpha > 0.5 else 1e-6
+  at, near, far = (
+    oracles.exact_skew_divergence(logits, prior, alpha + i * h) for i in range(3)
+  )
+  return (4 * near - far - 3 * at) / (2 * h)
+
+
+@jax.jit
+def by_settings(
+  logits: jax.Array, prior: jax.Array, alpha: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Backward by prior and alpha, and forward by alpha alone."""
+
+  def divergence(prior: jax.Array, alpha: jax.Array) -> jax.Array:
+    loss = reg.generalized_entropy(1.0, alpha, prior)(reg.cross_entropy)
+    return reg.terms(loss)(logits, jnp.asarray(0))['generalized_entropy']
+
+  backward = jax.grad(divergence, (0, 1))(prior, alpha)
+  _, forward = jax.jvp(lambda a: divergence(prior, a), (alpha,), (jnp.ones(()),))
+  return *backward, forward
+
+
+@pytest.mark.parametrize('alpha', [0.0, 0.5, 1.0])
+@pytest.mark.parametrize('tiny', [0.0, 1e-30])
+def test_slopes_by_the_settings(tiny: float, alpha: float):
+  """At both ends too, and with a prior whose reciprocal squared is infinite."""
+  logits, prior = (np.float32(array) for array in ROWS['plain'])
+  if tiny:
+    logits[0], prior[0] = np.log(tiny), tiny
+    prior /= prior.sum()
+  by_prior, *by_alpha = by_settings(logits, prior, alpha)
+  expected = exact_slope(logits, prior, alpha)  # a sum of numbers of the size of 1
+  np.testing.assert_allclose(by_alpha, expected, rtol=1e-4, atol=1e-6)
+  p = np.exp(oracles.log_softmax(np.float64(logits)))
+  mixed = (1 - alpha) * prior + alpha * p
+  expected = -np.log(mixed / prior) / alpha if alpha else 1 - p / prior
+  np.testing.assert_allclose(by_prior, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize('alpha', ALPHAS)
+def test_a_class_that_both_exclude_has_no_slope(alpha: float):
+  logits = np.where(SPARSE > 0, ROWS['plain'][0], -np.inf).astype(np.float32)
+  got, slope = value_and_slope(logits, np.float32(SPARSE), alpha)
+  kept = SPARSE > 0
+  without = value_and_slope(logits[kept], np.float32(SPARSE[kept]), alpha)
+  np.testing.assert_allclose(got, without[0], rtol=1e-6)
+  np.testing.assert_allclose(slope[kept], without[1], rtol=1e-5, atol=1e-7)
+  assert not slope[~kept].any()

@@ -1,0 +1,46 @@
+"""python -m benchmarks: what it runs, and when it refuses."""
+
+import subprocess
+import types
+
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import timing
+
+
+@pytest.fixture
+def commands(monkeypatch):
+  found = []
+
+  def run(command, **_):
+    found.append(command[2:])
+    return types.SimpleNamespace(returncode=int(command[2] == 'benchmarks.linear'))
+
+  monkeypatch.setattr(subprocess, 'run', run)
+  monkeypatch.setattr(timing, 'load', lambda: 0.1)
+  return found
+
+
+def test_runs_all_and_passes_flags_on(commands, capsys):
+  assert {'losses', 'linear', 'recurrent', 'translation'} <= {*program.names()}
+  assert program.main(['--rounds=3']) == 1  # linear fails here
+  assert commands == [[f'benchmarks.{n}', '--rounds=3'] for n in program.names()]
+  out, err = capsys.readouterr()
+  assert 'python -m benchmarks.losses --rounds=3' in out
+  assert 'failed: linear' in err
+
+
+def test_names_and_load(commands, monkeypatch, capsys):
+  assert program.main(['losses']) == 0
+  assert commands == [['benchmarks.losses']]
+  assert program.main(['nothing']) == 2
+  assert 'got nothing' in capsys.readouterr().err
+  monkeypatch.setattr(timing, 'load', lambda: 0.9)
+  with pytest.raises(SystemExit) as error:
+    program.main(['losses'])
+  assert error.value.code == 2
+  with pytest.raises(SystemExit):
+    program.wait(force=False, seconds=0)
+  assert program.main(['losses', '--force']) == 0
+  assert commands[1:] == [['benchmarks.losses', '--force']]
