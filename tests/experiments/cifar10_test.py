@@ -47,6 +47,7 @@ def default(tmp_path_factory) -> pathlib.Path:
   return cifar10.run(configured(tmp_path_factory.mktemp('default') / 'runs', arms=ARMS))
 
 
+@pytest.mark.slow
 def test_every_arm_has_rows_tables_and_pictures(default):
   table = (default / 'calibration.md').read_text()
   for arm in ARMS:
@@ -68,6 +69,7 @@ def test_every_arm_has_rows_tables_and_pictures(default):
     assert (default / f'{name}.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_predictions(default):
   _, *rows = records.read(default / ARMS[1] / 'record.jsonl')
   final = [row for row in rows if row.get('final')]
@@ -92,6 +94,7 @@ def test_rows_are_those_of_the_predictions(default):
   np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bytes(default, tmp_path):
   config = configured(tmp_path, arms=ARMS[1:])
   run_until(cifar10.run, config, step=4)
@@ -101,6 +104,7 @@ def test_a_killed_run_ends_with_the_same_bytes(default, tmp_path):
     assert own.read_bytes() == whole.read_bytes(), name
 
 
+@pytest.mark.slow
 def test_pictures_need_no_outside_and_no_validation(default, tmp_path):
   found = runs.collect([default / 'baseline'])
   path = default / 'baseline' / 'predictions.npz'
@@ -114,6 +118,7 @@ def test_pictures_need_no_outside_and_no_validation(default, tmp_path):
   assert (tmp_path / 'entropy.png').exists()
 
 
+@pytest.mark.slow
 def test_folders_without_validation_have_no_temperature(tmp_path):
   for split, size in (('train', 10), ('test', 3)):
     for label in range(2):
