@@ -4,7 +4,7 @@ On the CPU XLA's own convolution takes a multiple of the time of matrix products
 size. There one product applies the k² matrices of the kernel, and what comes out is
 shifted and added up. With few channels out, as in a dense network, that is cheap; so is
 the gradient, for which the shifts of the few channels above are laid out side by side.
-Figures: ``benchmarks/results/images.md``.
+``python -m benchmarks.images`` measures both.
 """
 
 import itertools
