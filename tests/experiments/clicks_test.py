@@ -111,8 +111,9 @@ def test_the_network_is_a_bernoulli_of_one_logit(cache):
     jax.nn.softmax(logits)[:, 1], jax.nn.sigmoid(logits[:, 1]), rtol=1e-6
   )
   assert len(np.unique(logits[:, 1])) == 32
-  rngs = nnx.Rngs(dropout=1)
-  noisy = nnx.jit(lambda model: model(inputs, deterministic=False, rngs=rngs))(model)
+  noisy = nnx.jit(lambda m, rngs: m(inputs, deterministic=False, rngs=rngs))(
+    model, nnx.Rngs(dropout=1)
+  )
   assert not np.array_equal(noisy, logits)
 
 

@@ -135,7 +135,7 @@ def test_means_are_those_of_single_utterances(model: str):
   """Whatever shares a batch with an utterance."""
   loss, rows = stack([CHAIN(reg.cross_entropy)]), []
   small = {'model': model, **({} if model == 'framewise' else TINY), 'hidden': 3}
-  own = timit.filled(timit.Config(**{**small, 'workdir': '', 'seeds': 1}))
+  own = timit.filled(timit.Config(**{**small, 'workdir': 'unused', 'seeds': 1}))
   own = speech_study.of_arm(own, 'baseline')
   for frames in (60, 1):
     data = {0: speaking.corpus(True, batch_frames=frames)}
@@ -149,7 +149,7 @@ def test_means_are_those_of_single_utterances(model: str):
 def test_the_rate_falls_in_steps():
   own = timit.filled(
     timit.Config(
-      **{'workdir': '', 'optimizer': 'sgd', 'momentum': 0.0, 'clip': 1e9},
+      **{'workdir': 'unused', 'optimizer': 'sgd', 'momentum': 0.0, 'clip': 1e9},
       **{'decay_at': (0.5, 0.75), 'decay': 0.1, 'num_steps': 8, 'learning_rate': 1.0},
       **{'weight_decay': 0.5},
     )

@@ -68,7 +68,7 @@ def test_a_batch_by_hand():
 
 
 def task_of(own: Translations, **more: object):
-  small = filled(Config(**{**TINY, 'workdir': '', **more}))
+  small = filled(Config(**{**TINY, 'workdir': 'unused', **more}))
   return wmt.task(dataclasses.replace(small, dropout=0.0), {0: own, 1: own})
 
 
