@@ -82,7 +82,7 @@ def test_means_are_those_of_single_pairs():
   rows = []
   for data in (own, alone):
     task = task_of(data)
-    state = init_state(task, loss, wmt.optimizer(filled(config('')), {0: data}), (0, 1))
+    state = init_state(task, loss, wmt.optimizer(filled(config('unused')), {0: data}), (0, 1))
     rows.append(evaluate(task, loss, state, 'validation'))
   for one, other in zip(*rows, strict=True):
     for name in ('loss', 'nll', 'entropy'):
@@ -94,7 +94,7 @@ def test_fused_is_dense():
   own, loss, results = corpus(), stack([CHAIN(reg.cross_entropy)]), []
   for kind in ('dense', 'fused'):
     task = task_of(own, loss=kind)
-    optimizer = wmt.optimizer(filled(config('')), {0: own})
+    optimizer = wmt.optimizer(filled(config('unused')), {0: own})
     state = init_state(task, loss, optimizer, (0,))
     steps = training(task, loss, optimizer, state, num_steps=3, log_every=3, chain=1)
     *_, (state, rows) = steps
