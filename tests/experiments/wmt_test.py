@@ -82,7 +82,9 @@ def test_means_are_those_of_single_pairs():
   rows = []
   for data in (own, alone):
     task = task_of(data)
-    state = init_state(task, loss, wmt.optimizer(filled(config('unused')), {0: data}), (0, 1))
+    state = init_state(
+      task, loss, wmt.optimizer(filled(config('unused')), {0: data}), (0, 1)
+    )
     rows.append(evaluate(task, loss, state, 'validation'))
   for one, other in zip(*rows, strict=True):
     for name in ('loss', 'nll', 'entropy'):
