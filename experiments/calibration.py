@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import predictions, records, report, runner
+from experiments import predictions, records, report, runner, study
 from experiments.comparison import (
   Group,
   common_seeds,
@@ -73,6 +73,13 @@ def with_outside(
     for key, dataset in distinct.items()
   }
   return {seed: extended[id(dataset)] for seed, dataset in datasets.items()}
+
+
+def run(own: study.Study) -> pathlib.Path:
+  """A study whose final rows are ``final``; ends with the table of calibration too."""
+  workdir = study.run(dataclasses.replace(own, final=final))
+  print(write_report(workdir))
+  return workdir
 
 
 def final(

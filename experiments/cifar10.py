@@ -41,7 +41,7 @@ SCALES = {
 def run(config: Config) -> pathlib.Path:
   """Trains all arms, or goes on with them; ends with the tables and the pictures."""
   check(config)
-  workdir = study.run(
+  return calibration.run(
     study.Study(
       name='cifar10',
       config=filled(config),
@@ -53,11 +53,8 @@ def run(config: Config) -> pathlib.Path:
       optimizer=optimizer,
       steps_per_epoch=steps_per_epoch,
       pictures=pictures,
-      final=calibration.final,
     )
   )
-  print(calibration.write_report(workdir))
-  return workdir
 
 
 def data(config: Config, final: bool) -> dict[int, Dataset]:

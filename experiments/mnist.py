@@ -143,7 +143,7 @@ def check(config: Config) -> None:
 def run(config: Config) -> pathlib.Path:
   """Trains all arms, or goes on with them; ends with the table and the plots."""
   check(config)
-  workdir = study.run(
+  return calibration.run(
     study.Study(
       name='mnist',
       config=filled(config),
@@ -155,11 +155,8 @@ def run(config: Config) -> pathlib.Path:
       optimizer=optimizer,
       steps_per_epoch=steps_per_epoch,
       pictures=pictures,
-      final=calibration.final,
     )
   )
-  print(calibration.write_report(workdir))
-  return workdir
 
 
 def data(config: Config, final: bool) -> dict[int, Dataset]:

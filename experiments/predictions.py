@@ -4,9 +4,11 @@
 split; ``SPLIT_logits`` [runs, n, classes] of every split, and ``SPLIT_labels`` [n].
 """
 
+import contextlib
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -43,19 +45,28 @@ def read(run: Run, *names: str) -> list[np.ndarray]:
   Raises:
     InputError: there is no such file or array.
   """
-  file = run.path / NAME
-  try:
-    with file.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
-      return [np.asarray(arrays[name]) for name in names]
-  except FileNotFoundError as error:
-    raise InputError(f'{file}: no such file; has the run finished?') from error
-  except _NOT_ARRAYS as error:
-    expected = ' and '.join(map(repr, names))
-    raise InputError(f'{file}: expected an array {expected}: {error}') from error
+  with _arrays(run, ' and '.join(map(repr, names))) as arrays:
+    return [np.asarray(arrays[name]) for name in names]
 
 
 def has(run: Run, name: str) -> bool:
-  """Whether there is an array of that name."""
-  path = run.path / NAME
-  with path.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
+  """Whether there is an array of that name.
+
+  Raises:
+    InputError: there is no such file.
+  """
+  with _arrays(run, repr(name)) as arrays:
     return name in arrays.files
+
+
+@contextlib.contextmanager
+def _arrays(run: Run, expected: str) -> Iterator[Any]:
+  """The open file, whose faults are the user's business."""
+  file = run.path / NAME
+  try:
+    with file.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
+      yield arrays
+  except FileNotFoundError as error:
+    raise InputError(f'{file}: no such file; has the run finished?') from error
+  except _NOT_ARRAYS as error:
+    raise InputError(f'{file}: expected an array {expected}: {error}') from error

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import regularizers as reg
-from experiments import arms, records, runner, runs, signals
+from experiments import arms, predictions, records, runner, runs, signals
 from experiments.arms import Setting, Variant
 from experiments.config import VALUE_NAMES, Config, steps
 from experiments.datasets.dataset import Dataset
@@ -184,7 +184,7 @@ def _scored(job: runner.Job, state: State, split: str) -> list[Row]:
     batches = job.task.batches(split, job.seeds[0], 0)
     labels = np.concatenate([batch['label'][batch['mask']] for batch in batches])
     probabilities = np.asarray(jax.nn.softmax(logits), np.float32)
-    path = job.directory / 'predictions.npz'
+    path = job.directory / predictions.NAME
     records.write_arrays(path, probabilities=probabilities, labels=labels)
   return evaluate(job.task, stack(job.losses), state, split, job.vmap)
 

@@ -270,6 +270,8 @@ class Categorical:
       where = jnp.broadcast_to(self.where, self.logits.shape)
       return where_allowed(where, phi, (log_p, *arrays)).sum(-1)
 
+    # Not to be merged with the forward pass: to share what phi computes, XLA would
+    # write it out at the size of the logits.
     lean: Callable[..., jax.Array] = jax.checkpoint(row_sum)
     rank = self._scores.ndim
     arrays = [aligned(class_array(a), rank) for a in class_arrays]
