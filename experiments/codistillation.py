@@ -197,6 +197,12 @@ def run(config: Config) -> pathlib.Path:
       signals.obey(received)
   if config.replica is None:
     report(workdir)
+  else:
+    names = ', '.join(arm.name for arm in arms)
+    print(
+      f'replica {config.replica} of {names} has ended; when all have, the same command '
+      'without --replica makes the table'
+    )
   return workdir
 
 

@@ -12,6 +12,7 @@ from experiments.codistillation_large import LANGUAGE_MODEL, RESNET
 from experiments.datasets import batching, clicks, criteo, digits
 from experiments.datasets import mnist as mnist_files
 from experiments.datasets.dataset import Dataset
+from experiments.errors import InputError
 from experiments.models.click_network import ClickNetwork
 from experiments.replica_model import Model
 from experiments.task import Task, classification
@@ -68,7 +69,17 @@ def _image_config(config: Any) -> mnist.Config:
 def _image_data(config: Any) -> Dataset:
   if config.dataset == 'digits':
     return digits.load(config.num_train or None)
-  return mnist_files.load(config.data_dir)
+  return _first(mnist_files.load(config.data_dir), config.num_train)
+
+
+def _first(dataset: Dataset, count: int | None) -> Dataset:
+  """With the first training examples alone; all of them if ``count`` is 0 or None."""
+  train = dataset.splits['train']
+  size = len(train['label'])
+  if (count or 0) > size:
+    raise InputError(f'--num_train: {count} are more than the {size} examples')
+  part = {name: array[: count or size] for name, array in train.items()}
+  return dataclasses.replace(dataset, splits={**dataset.splits, 'train': part})
 
 
 def _image_task(config: Any, datasets: Mapping[int, Dataset]) -> Task:

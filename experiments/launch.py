@@ -62,7 +62,10 @@ def _started(given: Any, config: Any, arm: str, index: int) -> subprocess.Popen[
   root = str(pathlib.Path(experiments.__file__).parent.parent)
   path = os.pathsep.join([root, os.environ.get('PYTHONPATH', '')])
   command = [sys.executable, '-m', 'experiments.codistillation', *flags]
-  return subprocess.Popen(command, env={**os.environ, 'PYTHONPATH': path})
+  # They say how to make the table, which happens here; all else goes to stderr.
+  return subprocess.Popen(
+    command, env={**os.environ, 'PYTHONPATH': path}, stdout=subprocess.DEVNULL
+  )
 
 
 def arguments(config: Any) -> list[str]:

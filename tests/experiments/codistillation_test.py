@@ -15,11 +15,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import churn, codistillation, exchanging, launch, runs
+from experiments import (
+  churn,
+  codistillation,
+  codistillation_models,
+  exchanging,
+  launch,
+  runs,
+)
 from experiments.codistillation import Config
 from experiments.codistillation_arms import Arm
 from experiments.codistillation_models import MODELS
 from experiments.codistilled import codistilled
+from experiments.datasets import digits
 from experiments.errors import InputError
 from experiments.replica_model import shard
 from experiments.state import init_state, stack
@@ -224,6 +232,29 @@ def test_arguments_are_read_back():
   ]
 
 
+def test_a_replica_started_by_hand_says_that_it_has_ended(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+  monkeypatch.setattr(codistillation.codistillation_arms, 'complete', lambda *_: None)
+  own = config(tmp_path, arms=('codistillation',), exchange='directory', replica=0)
+  codistillation.run(own)
+  assert 'replica 0 of codistillation has ended' in capsys.readouterr().out
+
+
+def test_number_of_images_of_mnist(monkeypatch: pytest.MonkeyPatch):
+  files = digits.load(None)
+  monkeypatch.setattr(codistillation_models.mnist_files, 'load', lambda _: files)
+  own = Config(model='mnist', dataset='mnist')
+  kept = {
+    n: MODELS['mnist'].data(dataclasses.replace(own, num_train=n)) for n in (0, 7)
+  }
+  whole, part = (kept[n].splits['train'] for n in (0, 7))
+  np.testing.assert_array_equal(whole['image'], files.splits['train']['image'])
+  np.testing.assert_array_equal(part['image'], whole['image'][:7])
+  with pytest.raises(InputError, match='--num_train: 2000 are more than the 1077'):
+    MODELS['mnist'].data(dataclasses.replace(own, num_train=2000))
+
+
 def test_churn_by_hand():
   pairs = np.array([[0, 1], [0, 2], [1, 2]])
   values = np.array([[0.1, 0.3], [0.2, 0.2], [0.6, 0.0]])
@@ -282,6 +313,7 @@ def test_a_replica_that_is_killed_goes_on(tmp_path: pathlib.Path):
   assert done.returncode == 0, done.stderr
   for arm in ('baseline', 'codistillation (weight 1)', 'ensemble'):
     assert arm in done.stdout
+  assert 'has ended' not in done.stdout
   assert 'replica 0' in said
   assert 'replica 1' in done.stderr
   record = rows(tmp_path / 'codistillation')
