@@ -25,11 +25,12 @@ def run(root: pathlib.Path, *arguments: str) -> None:
   assert done.returncode == 0, done.stdout + done.stderr
 
 
-def contents(directory: pathlib.Path) -> dict[str, bytes]:
-  """Of the files of the runs and the tables, by path."""
+def contents(root: pathlib.Path, name: str) -> dict[str, bytes]:
+  """Of the files of the runs and the tables, by path; they may name their place."""
+  directory = root / name
   paths = [path.relative_to(directory) for path in sorted(directory.rglob('*'))]
   return {
-    str(path): (directory / path).read_bytes()
+    str(path): (directory / path).read_bytes().replace(bytes(root), b'ROOT')
     for path in paths
     if (directory / path).is_file()
     and not OTHER & {*path.parts}
@@ -51,6 +52,6 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize('name', CASES)
 def test_killed_and_gone_on_with_is_the_same(roots: dict[str, pathlib.Path], name: str):
-  whole = contents(roots['whole'] / name)
+  whole = contents(roots['whole'], name)
   assert any(path.endswith('record.jsonl') for path in whole)
-  assert contents(roots['broken'] / name) == whole
+  assert contents(roots['broken'], name) == whole

@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 import speaking
+from matplotlib.figure import Figure
 
 from experiments import instruction_loading, runner
 from experiments.datasets import shapes, speech_corpora
@@ -174,13 +175,14 @@ def _run(root: pathlib.Path, name: str) -> None:
 
 
 def _small() -> list[Any]:
-  """Data that take no time."""
+  """Data that take no time, and no pictures."""
   corpora = {name: speaking.corpus(name == 'timit') for name in ('timit', 'wsj')}
   spoken = {name: (lambda *_, own=own, **__: own) for name, own in corpora.items()}
   return [
     mock.patch.multiple(shapes, NUM_VALIDATION=30, NUM_TEST=40),
     mock.patch.multiple(speech_corpora, create=True, **spoken),
     mock.patch.object(instruction_loading, 'EXAMPLES', 12),
+    mock.patch.object(Figure, 'savefig', lambda *_, **__: None),
   ]
 
 

@@ -3,7 +3,6 @@
 import json
 import pathlib
 
-import interrupted
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -177,21 +176,6 @@ def test_bad_input_is_one_line(tmp_path, case):
     ptb.run(ptb.Config(workdir=str(tmp_path / 'runs'), **fields))
   assert '\n' not in str(caught.value)
   assert not (tmp_path / 'runs').exists()
-
-
-def test_killed_and_resumed_is_the_same(tmp_path):
-  """State of the layers, statistics and dropout go on where they were, bit for bit."""
-  fields = {**SMALL, 'dropout': 0.3, 'seeds': 1, 'layers': 2, 'arms': ('batch_norm',)}
-  fields |= {'eval_every': 10, 'checkpoint_every': 7}
-  broken, whole = (
-    ptb.Config(workdir=str(tmp_path / name), **fields) for name in ('broken', 'whole')
-  )
-  interrupted.run_until(ptb.run, broken, step=14)
-  for config in (broken, whole):
-    ptb.run(config)
-  assert files(tmp_path / 'broken') == files(tmp_path / 'whole')
-  _, *rows = records.read(tmp_path / 'whole' / 'batch_norm' / 'record.jsonl')
-  assert max(row['step'] for row in rows) == 27
 
 
 def test_a_rate_that_is_too_high_is_told_and_shown(tmp_path, capfd):

@@ -8,7 +8,6 @@ import shutil
 import types
 from typing import Any
 
-import interrupted
 import jax
 import numpy as np
 import prepared
@@ -241,15 +240,6 @@ def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
     with pytest.raises(InputError, match=f'{name}|weights.safetensors: .*{message}'):
       wmt.run(own)
     path.write_bytes(kept)
-
-
-def test_resumed_is_the_same(finished: pathlib.Path, tmp_path: pathlib.Path):
-  own = config(tmp_path, arms=('baseline',), checkpoint_every=2)
-  interrupted.run_until(wmt.run, own, step=4)
-  wmt.run(own)
-  for name in ('record.jsonl', 'translations.jsonl'):
-    ours, theirs = (path / 'baseline' / name for path in (tmp_path, finished))
-    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_text_files_and_word_pieces(tmp_path: pathlib.Path):
