@@ -267,6 +267,8 @@ def check(config: Config) -> None:
   ):
     if given and not normalized:
       raise InputError(f'--{name}: applies with --batch_norm or an arm batch_norm')
+  if normalized and config.batch_norm != 'sequence' and config.batch_size == 1:
+    raise InputError('--batch_norm=frame: expected --batch_size of 2 or more, got 1')
   if config.placement in PLACEMENTS[2:] and config.batch_norm == 'sequence':
     raise InputError(f'--placement={config.placement} goes with --batch_norm=frame')
 

@@ -101,8 +101,8 @@ def of_rate(config: Config, rate: float, arm: str) -> ptb.Config:
   beside them.
   """
   config = fill(config, {**DEFAULTS, 'batch_norm': ptb.default_mode(config)})
-  config = ptb.of_arm(config, arm)
-  fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(ptb.Config)}
+  own = ptb.of_arm(config, arm)
+  fields = {f.name: getattr(own, f.name) for f in dataclasses.fields(ptb.Config)}
   fields['workdir'] = f'{config.workdir}/rate_{rate:g}'
   fields |= dict.fromkeys(set(config.given()) - set(arms.value_names(arm)), ())
   return ptb.Config(**{**fields, 'learning_rate': rate, 'arms': (arm,)})

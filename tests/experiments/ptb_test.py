@@ -195,6 +195,7 @@ BAD = {
     {'placement': 'hidden_to_hidden', 'batch_norm': 'sequence'},
     '--placement=hidden_to_hidden goes with --batch_norm=frame',
   ),
+  'alone': ({'arms': ('batch_norm',), 'batch_size': 1}, '--batch_size of 2 or more'),
   'long': ({'num_train': 10**9}, '--num_train: 1000000000 is more than'),
   'large': ({'batch_size': 5000}, '--batch_size, --unroll: a batch of 5000 x 20'),
 }
