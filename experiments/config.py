@@ -51,7 +51,7 @@ class Config:
   workdir: str = flag(None, 'directory that holds a directory for every arm', named)
   dataset: str = flag('', 'name of the data set')
   arms: tuple[str, ...] = flag((), "names, or some joined by '+', of what is compared")
-  data_dir: str | None = flag(None, 'directory that holds the data set')
+  data_dir: str | None = flag(None, 'directory that holds the data set', named)
   seeds: int = flag(5, 'number of runs an arm: seeds 0, 1, ...', count)
   num_epochs: int | None = flag(None, 'passes over the training data', count)
   num_steps: int | None = flag(None, 'training steps, in place of --num_epochs', count)

@@ -108,8 +108,11 @@ def against_values(run_dirs: Iterable[Path], path: Path | None = None) -> Figure
     if base:
       axis.axhline(np.mean(base), linestyle='--', color=COLORS[0], label=BASELINE)
     axis.set_xlabel(name)
-    if min(value for points in lines.values() for value in points) > 0:
+    values = sorted({value for points in lines.values() for value in points})
+    if values[0] > 0:
       axis.set_xscale('log')
+      axis.set_xticks(values, [f'{value:g}' for value in values])
+      axis.set_xticks([], minor=True)
     _tidy_with_legend(axis)
   panels[0, 0].set_ylabel(f'best {runs[0].measure} on validation')
   return saved(figure, path)

@@ -173,8 +173,15 @@ class Config(config.Config):
     ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
   )
   seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
+  eval_every: int | None = flag(
+    None, 'steps between evaluations on validation; default: an epoch', config.count
+  )
+  log_every: int | None = flag(
+    None, 'steps that a training row averages over; default: an epoch', config.count
+  )
+  checkpoint_every: int | None = flag(None, 'steps between checkpoints', config.count)
   vmap: bool = flag(False, 'train the runs of an arm side by side')
-  tokens: str = flag('word', 'what is predicted', UNITS)
+  tokens: str = flag('word', 'what is predicted: word or char', UNITS)
   num_train: int | None = flag(
     None,
     'tokens of training that are kept; 0: all; default: all of a text, '
@@ -184,7 +191,7 @@ class Config(config.Config):
   min_count: int = flag(
     None, 'tokens that training has less often become <unk>', config.count
   )
-  size: str = flag(None, 'sets the flags below', config.one_of(*SIZES))
+  size: str = flag(None, 'sets what of the network is not given', config.one_of(*SIZES))
   layers: int = flag(None, 'number of recurrent layers', config.count)
   hidden: int = flag(None, 'units of a layer', config.count)
   embedding: int = flag(
@@ -208,12 +215,14 @@ class Config(config.Config):
   )
   batch_norm: str = flag(
     None,
-    'statistics of batch normalization: of arms with batch_norm if there are any '
-    '(default there: frame), of all arms otherwise',
+    f'statistics of batch normalization, {", ".join(MODES)}: of arms with batch_norm '
+    'if there are any (default there: frame), of all arms otherwise',
     config.one_of(*MODES),
   )
   placement: str | None = flag(
-    None, 'what batch normalization normalizes', config.one_of(*PLACEMENTS)
+    None,
+    f'what batch normalization normalizes: {", ".join(PLACEMENTS)}',
+    config.one_of(*PLACEMENTS),
   )
   norm_scale: float = flag(1.0, 'initial scale of what is normalized', config.positive)
   loss: str = flag(
@@ -229,10 +238,11 @@ def filled(config: Config) -> Config:
   config = dataclasses.replace(config, dataset=dataset)
   config = fill(config, {**DATASETS[dataset], **_ALL})
   config = fill(config, SIZES[config.size])
-  return fill(config, {'embedding': config.hidden, 'batch_norm': _mode(config)})
+  return fill(config, {'embedding': config.hidden, 'batch_norm': default_mode(config)})
 
 
-def _mode(config: Config) -> str:
+def default_mode(config: Config) -> str:
+  """The statistics of batch normalization where none are named."""
   return 'frame' if _normalized(config) else 'none'
 
 
@@ -251,8 +261,14 @@ def check(config: Config) -> None:
   if _normalized(config) and config.batch_norm == 'none':
     raise InputError(f'--batch_norm=none, but an arm is {_normalized(config)[0]}')
   normalized = _normalized(config) or (config.batch_norm or 'none') != 'none'
-  if config.placement and not normalized:
-    raise InputError('--placement: applies with --batch_norm or an arm batch_norm')
+  for name, given in (
+    ('placement', config.placement),
+    ('norm_scale', config.norm_scale != 1.0),
+  ):
+    if given and not normalized:
+      raise InputError(f'--{name}: applies with --batch_norm or an arm batch_norm')
+  if normalized and config.batch_norm != 'sequence' and config.batch_size == 1:
+    raise InputError('--batch_norm=frame: expected --batch_size of 2 or more, got 1')
   if config.placement in PLACEMENTS[2:] and config.batch_norm == 'sequence':
     raise InputError(f'--placement={config.placement} goes with --batch_norm=frame')
 
@@ -300,7 +316,7 @@ def of_arm(config: Config, arm: str) -> Config:
   if _normalized(config) and 'batch_norm' not in arms.parts(arm):
     config = dataclasses.replace(config, batch_norm='none')
   if config.batch_norm == 'none':
-    config = dataclasses.replace(config, placement=None)
+    config = dataclasses.replace(config, placement=None, norm_scale=1.0)
   return config
 
 

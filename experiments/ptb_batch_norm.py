@@ -25,7 +25,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import config, ptb, runner, study
+from experiments import arms, config, ptb, runner, study
 from experiments.config import by_flag, fill, flag
 from experiments.errors import InputError
 
@@ -57,13 +57,12 @@ class Config(ptb.Config):
   learning_rates: tuple[float, ...] = flag(
     (0.0003, 0.003, 0.03, 0.3), 'learning rates', config.positive
   )
-  tokens: str = flag('char', 'what is predicted', ptb.UNITS)
+  tokens: str = flag('char', 'what is predicted: word or char', ptb.UNITS)
 
 
 def run(config: Config) -> pathlib.Path:
   """Trains all arms at all rates; ends with the table and the plot."""
-  if config.learning_rate is not None:
-    raise InputError('--learning_rate: --learning_rates takes its place')
+  check(config)
   workdir = pathlib.Path(config.workdir)
   studies = [
     ptb.study_of(of_rate(config, rate, arm))
@@ -82,15 +81,31 @@ def run(config: Config) -> pathlib.Path:
   return workdir
 
 
+def check(config: Config) -> None:
+  """Refuses, before anything is filled in, what has no place here."""
+  if config.learning_rate is not None:
+    raise InputError('--learning_rate: --learning_rates takes its place')
+  if config.select:
+    raise InputError('--select: applies to experiments.ptb; a grid here is of rates')
+  arms.check(config.arms, config.given())
+  for name, values in config.given().items():
+    if len(values) > 1:
+      raise InputError(f'--{name}: expected one value, got {len(values)}')
+  ptb.check(config)
+
+
 def of_rate(config: Config, rate: float, arm: str) -> ptb.Config:
-  """What experiments.ptb runs for one arm at one rate."""
-  config = fill(config, DEFAULTS)
-  fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(ptb.Config)}
+  """What experiments.ptb runs for one arm at one rate.
+
+  The arm by itself, so that one that diverges does not end the others, but as it is
+  beside them.
+  """
+  config = fill(config, {**DEFAULTS, 'batch_norm': ptb.default_mode(config)})
+  own = ptb.of_arm(config, arm)
+  fields = {f.name: getattr(own, f.name) for f in dataclasses.fields(ptb.Config)}
   fields['workdir'] = f'{config.workdir}/rate_{rate:g}'
-  normalized = 'batch_norm' in arm.split('+') or config.batch_norm
-  placement = config.placement if normalized else None
-  given = {'learning_rate': rate, 'arms': (arm,), 'placement': placement}
-  return ptb.Config(**{**fields, **given})
+  fields |= dict.fromkeys(set(config.given()) - set(arms.value_names(arm)), ())
+  return ptb.Config(**{**fields, 'learning_rate': rate, 'arms': (arm,)})
 
 
 def main() -> None:

@@ -4,10 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from regularizers.checks import as_array
-from regularizers.values import check_number
+from regularizers.values import as_count, check_number
 
 
 def check_linear(
@@ -39,10 +38,4 @@ def check_linear(
 
 def check_chunk_size(chunk_size: Any) -> Any:
   """The size itself, None if none is given; an error unless it is an integer > 0."""
-  if chunk_size is None:
-    return None
-  if isinstance(chunk_size, np.integer):
-    chunk_size = int(chunk_size)
-  if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 1:
-    raise ValueError(f'chunk_size: expected an integer > 0, got {chunk_size!r}')
-  return chunk_size
+  return None if chunk_size is None else as_count('chunk_size', chunk_size)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -138,6 +139,25 @@ def check_number(
     bound = f'{"(" if above else "["}{low:g}, {high:g}{")" if high == np.inf else "]"}'
     wrong = numbers[~inside][0] if numbers.ndim else number
     raise ValueError(f'{name}: expected a number in {bound}, got {wrong!r}')
+
+
+def check_constant(name: str, number: Any, **bounds: Any) -> None:
+  """As `check_number`, of a plain number: no schedule, no array.
+
+  Raises:
+    TypeError: not a number of Python or numpy.
+    ValueError: out of bounds.
+  """
+  if not isinstance(number, numbers.Real) or isinstance(number, bool):
+    raise TypeError(f'{name}: expected a number, got {number!r}')
+  check_number(name, number, **bounds)
+
+
+def as_count(name: str, number: Any) -> int:
+  """An integer > 0, numpy's too, or a ValueError."""
+  if not isinstance(number, numbers.Integral) or isinstance(number, bool) or number < 1:
+    raise ValueError(f'{name}: expected an integer > 0, got {number!r}')
+  return int(number)
 
 
 def check_prior(name: str, prior: Any) -> None:

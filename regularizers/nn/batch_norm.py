@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from regularizers.collectives import AxisName
-from regularizers.nn.frames import as_features, as_mask, check_finite
+from regularizers.nn.frames import as_features, as_mask, check_dtype, check_finite
 from regularizers.nn.moments import Moments, moments
-from regularizers.values import check_number
+from regularizers.values import as_count, check_constant
 
 Mode = Literal['sequence', 'frame']
 Placement = Literal[
@@ -44,6 +44,7 @@ class SequenceBatchNorm:
       `jax.jit` with sharded arrays statistics are those of the whole batch anyway.
 
   Raises:
+    TypeError: no number where one belongs; an axis that is no name.
     ValueError: an unknown mode or placement, or two that do not go together; numbers
       out of range; no ``max_length`` for mode='frame', or one for 'sequence'.
 
@@ -72,18 +73,22 @@ class SequenceBatchNorm:
           f'{name}: expected one of {", ".join(map(repr, get_args(known)))}, '
           f'got {getattr(self, name)!r}'
         )
-    check_number('momentum', self.momentum, high=1.0)
-    check_number('epsilon', self.epsilon, above=True)
+    check_constant('momentum', self.momentum, high=1.0)
+    check_constant('epsilon', self.epsilon, above=True)
+    check_constant('scale_init', self.scale_init, low=-jnp.inf)
+    _check_axis(self.axis_name)
     if self.recurrent and self.mode != 'frame':
       raise ValueError(
         f"placement={self.placement!r}: expected mode='frame', since the frames of a "
         f'sequence come one after the other, got {self.mode!r}'
       )
-    if self.mode == 'frame' and not _is_count(self.max_length):
-      raise ValueError(
-        "mode='frame': expected max_length, the most frames of a training batch, as "
-        f'an integer > 0, got {self.max_length!r}'
-      )
+    if self.mode == 'frame':
+      if self.max_length is None:
+        raise ValueError(
+          "mode='frame': expected max_length, the most frames of a training batch, "
+          'got None'
+        )
+      object.__setattr__(self, 'max_length', as_count('max_length', self.max_length))
     if self.mode == 'sequence' and self.max_length is not None:
       raise ValueError(
         f"mode='sequence': expected no max_length, got {self.max_length!r}"
@@ -95,8 +100,16 @@ class SequenceBatchNorm:
     return self.placement in ('hidden_to_hidden', 'pre_activation')
 
 
-def _is_count(value: Any) -> bool:
-  return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _check_axis(axis_name: Any) -> None:
+  names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
+  if axis_name is not None and not all(isinstance(name, str) for name in names):
+    raise TypeError(f'axis_name: expected a name or a tuple of them, got {axis_name!r}')
+
+
+def check_options(name: str, options: Any) -> None:
+  """Raises TypeError unless they are a `SequenceBatchNorm`, or None."""
+  if options is not None and not isinstance(options, SequenceBatchNorm):
+    raise TypeError(f'{name}: expected SequenceBatchNorm, got {options!r}')
 
 
 class BatchNorm(nnx.Module):
@@ -154,6 +167,9 @@ class BatchNorm(nnx.Module):
       param_dtype: of γ and β; statistics are float32 or wider.
       rngs: key ``params``.
     """
+    check_options('options', options)
+    check_dtype('param_dtype', param_dtype)
+    num_features = as_count('num_features', num_features)
     self.options = options or SequenceBatchNorm()
     self.num_features = num_features
     self.use_running_average = False

@@ -26,6 +26,12 @@ def as_features(given: Any, num_features: int) -> jax.Array:
   return features
 
 
+def check_dtype(name: str, dtype: Any) -> None:
+  """Raises TypeError unless it is a floating type, or None."""
+  if dtype is not None and not jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
+    raise TypeError(f'{name}: expected a floating type, got {jnp.dtype(dtype)}')
+
+
 def as_mask(
   shape: tuple[int, ...], lengths: Any = None, mask: Any = None
 ) -> jax.Array | None:

@@ -43,9 +43,9 @@ def by_gate(
   init: Initializer, rngs: nnx.Rngs, shape: tuple[int, int], gates: int, dtype: Any
 ) -> jax.Array:
   """``[in, gates·H]`` of blocks ``[in, H]`` that are drawn each by itself."""
-  rows, hidden = shape
-  blocks = [init(rngs.params(), (rows, hidden), dtype) for _ in range(gates)]
-  return jnp.concatenate(blocks, axis=1)
+  wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 has no orthogonal ones
+  blocks = [init(rngs.params(), shape, wide) for _ in range(gates)]
+  return jnp.concatenate(blocks, axis=1).astype(dtype)
 
 
 def symmetric(scale: float) -> Initializer:

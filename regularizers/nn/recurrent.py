@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from regularizers.nn import cells
-from regularizers.nn.batch_norm import SequenceBatchNorm
+from regularizers.nn.batch_norm import SequenceBatchNorm, check_options
 from regularizers.nn.cells import State
 from regularizers.nn.direction import Direction
-from regularizers.nn.frames import as_features, as_mask, check_finite
+from regularizers.nn.frames import as_features, as_mask, check_dtype, check_finite
 from regularizers.nn.initial import Initializer, choose_initial
-from regularizers.values import check_number
+from regularizers.values import as_count, check_constant
 
 Carry = Any
 
@@ -41,14 +41,12 @@ class _Recurrent(nnx.Module):
     rngs: nnx.Rngs,
   ):
     """Makes the layers, those of the first one first, forward before backward."""
-    for name, size in (
-      ('in_features', in_features),
-      ('hidden_features', hidden_features),
-      ('num_layers', num_layers),
-    ):
-      if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ValueError(f'{name}: expected an integer > 0, got {size!r}')
-    check_number('dropout_rate', dropout_rate, high=1.0)
+    in_features = as_count('in_features', in_features)
+    hidden_features = as_count('hidden_features', hidden_features)
+    num_layers = as_count('num_layers', num_layers)
+    check_constant('dropout_rate', dropout_rate, high=1.0)
+    check_dtype('dtype', dtype)
+    check_dtype('param_dtype', param_dtype)
     self._check_options(batch_norm, forget_bias)
     initial = choose_initial(
       init_scale, kernel_init, recurrent_init, bias_init, forget_bias
@@ -83,7 +81,7 @@ class _Recurrent(nnx.Module):
     mask: jax.Array | None = None,
     deterministic: bool | None = None,
     use_running_average: bool | None = None,
-    rngs: nnx.Rngs | None = None,
+    rngs: nnx.Rngs | jax.Array | None = None,
   ) -> tuple[jax.Array, Carry]:
     """Outputs of the last layer, and where every layer ended.
 
@@ -98,7 +96,7 @@ class _Recurrent(nnx.Module):
       deterministic: True switches dropout off; None leaves it to ``model.eval()``
         and ``model.train()``.
       use_running_average: the same for batch normalisation.
-      rngs: key ``dropout``; needed when dropout is on.
+      rngs: key ``dropout``, or a key; needed when dropout is on.
 
     Returns:
       ``[batch, time, H]`` (``2·H`` if bidirectional: forward, then backward) and the
@@ -113,6 +111,8 @@ class _Recurrent(nnx.Module):
     features = as_features(features, self.in_features)
     valid = as_mask(features.shape[:2], lengths, mask)
     check_finite(features, mask=valid)
+    if isinstance(rngs, jax.Array):  # else all layers would drop the same units
+      rngs = nnx.Rngs(dropout=rngs)
     dtype = self.dtype or jnp.result_type(features.dtype, self.param_dtype)
     states = self._states(features.shape[0], dtype, carry)
     frames = features.swapaxes(0, 1)
@@ -173,15 +173,14 @@ class _Recurrent(nnx.Module):
     self, batch_norm: SequenceBatchNorm | None, forget_bias: float
   ) -> None:
     name = type(self).__name__
-    if batch_norm is not None and not isinstance(batch_norm, SequenceBatchNorm):
-      raise TypeError(f'batch_norm: expected SequenceBatchNorm, got {batch_norm!r}')
+    check_options('batch_norm', batch_norm)
     placement = None if batch_norm is None else batch_norm.placement
     if placement == 'pre_activation' and not self.cell.additive:
       raise ValueError(
         f"{name}: placement='pre_activation' normalises W·x + U·h, a sum that the "
         "candidate gate does not have: expected 'hidden_to_hidden' or another"
       )
-    check_number('forget_bias', forget_bias, low=-jnp.inf)
+    check_constant('forget_bias', forget_bias, low=-jnp.inf)
     if forget_bias and self.cell is not cells.LSTM:
       raise ValueError(f'{name} has no forget gate: got forget_bias={forget_bias!r}')
 
@@ -215,7 +214,7 @@ class LSTM(_Recurrent):
     rngs: key ``params``.
 
   Raises:
-    TypeError: an initialiser beside ``init_scale``.
+    TypeError: an initialiser beside ``init_scale``; a dtype that is not floating.
     ValueError: sizes that are not > 0; a rate outside [0, 1].
 
   References:

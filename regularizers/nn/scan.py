@@ -30,6 +30,8 @@ class Recursion:
 
   def before(self, states: jax.Array, initial: jax.Array) -> jax.Array:
     """``[time, ...]``: what each step started from."""
+    if not states.shape[0]:
+      return states
     if self.reverse:
       return jnp.concatenate([states[1:], initial[None]])
     return jnp.concatenate([initial[None], states[:-1]])
@@ -41,7 +43,7 @@ def product(frames: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
   rows = frames.reshape(-1, frames.shape[-1]).astype(dtype)
   wide = jnp.promote_types(dtype, jnp.float32)
   out = jnp.dot(rows, kernel.astype(dtype), preferred_element_type=wide)
-  return out.reshape(*frames.shape[:-1], -1)
+  return out.reshape(*frames.shape[:-1], kernel.shape[-1])
 
 
 def choose(valid: jax.Array | None, new: State, old: State) -> State:

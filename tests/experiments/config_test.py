@@ -93,6 +93,7 @@ def test_steps_stand_in_place_of_epochs():
   ('field', 'value', 'message'),
   [
     ('workdir', '', "--workdir: expected a name, got ''"),
+    ('data_dir', '', "--data_dir: expected a name, got ''"),
     ('seeds', 0, '--seeds: expected 1 or more, got 0'),
     ('seeds', -2, '--seeds: expected 1 or more, got -2'),
     ('num_epochs', 0, '--num_epochs: expected 1 or more'),

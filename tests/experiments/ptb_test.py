@@ -1,8 +1,10 @@
 """The whole program, shrunk."""
 
+import dataclasses
 import json
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -109,6 +111,7 @@ def test_the_table_and_the_pictures(default):
     assert (workdir / name).read_bytes().startswith(b'\x89PNG')
   (panel,) = curves.against_values([workdir]).axes
   assert panel.get_xlabel() == 'epsilon'
+  assert [label.get_text() for label in panel.get_xticklabels()] == ['0.1', '0.4']
   points = panel.lines[0].get_xydata()
   expected = [lines[f'unigram_smoothing (epsilon {v})'].means for v in (0.1, 0.4)]
   expected = [means['validation_perplexity'] for means in expected]
@@ -133,6 +136,32 @@ def test_the_learning_rate_falls_after_its_epochs():
     update, state = optimizer.update(ones, state)
     rates.append(-float(update[0]))
   assert rates == [2.0] * steps + [0.5] * steps + [0.125] * steps
+  bounded = ptb.optimizer(dataclasses.replace(config, clip=5.0), data)
+  large = jnp.array([30.0, 40.0])  # a gradient of norm 50
+  update, _ = bounded.update(large, bounded.init(large))
+  np.testing.assert_allclose(update, [-6.0, -8.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('mode', 'placement', 'features', 'steps'),
+  [
+    ('frame', 'input_to_hidden', 32, (10,)),
+    ('frame', 'hidden_to_hidden', 32, (10,)),
+    ('sequence', 'layer_input', 8, ()),
+  ],
+)
+def test_flags_of_batch_norm_reach_the_layers(mode, placement, features, steps):
+  config = ptb.Config(
+    batch_norm=mode, placement=placement, norm_scale=0.1, **{**SMALL, 'seeds': 1}
+  )
+  config = ptb.filled(config)
+  data = ptb.data(config, True)
+  params, state = ptb.task(config, data).init(jax.random.key(0))
+  (layer,), (statistics,) = (
+    list(tree['lstm']['directions'].values()) for tree in (params, state['rest'])
+  )
+  np.testing.assert_array_equal(layer['norm']['scale'], np.float32([0.1] * features))
+  assert statistics['norm']['mean'].shape == (*steps, features)
 
 
 def test_sizes_are_zaremba_s():
@@ -160,10 +189,12 @@ BAD = {
     '--batch_norm=none, but an arm is batch_norm',
   ),
   'placement': ({'placement': 'layer_input'}, '--placement: applies with --batch_norm'),
+  'scale': ({'norm_scale': 0.1}, '--norm_scale: applies with --batch_norm'),
   'recurrent': (
     {'placement': 'hidden_to_hidden', 'batch_norm': 'sequence'},
     '--placement=hidden_to_hidden goes with --batch_norm=frame',
   ),
+  'alone': ({'arms': ('batch_norm',), 'batch_size': 1}, '--batch_size of 2 or more'),
   'long': ({'num_train': 10**9}, '--num_train: 1000000000 is more than'),
   'large': ({'batch_size': 5000}, '--batch_size, --unroll: a batch of 5000 x 20'),
 }
@@ -175,6 +206,56 @@ def test_bad_input_is_one_line(tmp_path, case):
   with pytest.raises(InputError, match=message) as caught:
     ptb.run(ptb.Config(workdir=str(tmp_path / 'runs'), **fields))
   assert '\n' not in str(caught.value)
+  assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize(
+  ('fields', 'expected'),
+  [
+    ({}, {'baseline': 'none', 'batch_norm': 'frame'}),
+    ({'batch_norm': 'frame'}, {'baseline': 'none', 'batch_norm': 'frame'}),
+    ({'arms': ('baseline',)}, {'baseline': 'none'}),
+    ({'arms': ('baseline',), 'batch_norm': 'none'}, {'baseline': 'none'}),
+    ({'arms': ('baseline',), 'batch_norm': 'frame'}, {'baseline': 'frame'}),
+    (
+      {'arms': ('baseline', 'batch_norm+label_noise'), 'rate': (0.2,)},
+      {'baseline': 'none', 'batch_norm+label_noise': 'frame'},
+    ),
+  ],
+)
+def test_arms_at_a_rate_are_those_of_the_whole_command(fields, expected):
+  config = ptb_batch_norm.Config(norm_scale=0.1 if len(expected) > 1 else 1.0, **fields)
+  ptb_batch_norm.check(config)
+  found = {}
+  for arm in config.arms:
+    study = ptb.study_of(ptb_batch_norm.of_rate(config, 0.1, arm))
+    own = study.of_arm(study.config, arm)
+    found[arm] = own.batch_norm
+    normalized = own.batch_norm != 'none'
+    assert own.placement == ('pre_activation' if normalized else None)
+    assert own.norm_scale == (config.norm_scale if normalized else 1.0)
+    assert bool(own.rate) == ('label_noise' in arm)
+  assert found == expected
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    ({'learning_rate': 0.1}, '--learning_rate: --learning_rates takes its place'),
+    ({'select': True}, '--select: applies to experiments.ptb'),
+    (
+      {'arms': ('confidence_penalty',), 'weight': (0.1, 0.2)},
+      '--weight: expected one value, got 2',
+    ),
+    ({'arms': ('baseline', 'baseline')}, '--arms: baseline is there twice'),
+    ({'batch_norm': 'none'}, '--batch_norm=none, but an arm is batch_norm'),
+    ({'arms': ('baseline',), 'placement': 'layer_input'}, '--placement: applies'),
+    ({'batch_norm': 'sequence'}, '--placement=pre_activation goes with'),
+  ],
+)
+def test_bad_input_at_several_rates(tmp_path, fields, message):
+  with pytest.raises(InputError, match=message):
+    ptb_batch_norm.run(ptb_batch_norm.Config(workdir=str(tmp_path / 'runs'), **fields))
   assert not (tmp_path / 'runs').exists()
 
 

@@ -102,6 +102,12 @@ def test_characters(tmp_path):
   corpus = text.load(write(tmp_path, files), 'char')
   assert words(corpus, 'train') == ['a', 'b', ' ', 'a', EOS, 'b', EOS]
   assert words(corpus, 'validation') == ['a', ' ', 'b', EOS]
+  files = {f'ptb.char.{split}.txt': 'a _ b\n' for split in ('train', 'valid')}
+  write(tmp_path, files)  # one of the three is not there
+  assert words(text.load(str(tmp_path), 'char'), 'train')[2] == ' '
+  write(tmp_path, {'ptb.char.test.txt': '_ b'})
+  for unit, tokens in (('char', ['_', 'b', EOS]), ('word', ['b', EOS])):
+    assert words(text.load(str(tmp_path), unit), 'test') == tokens
 
 
 def test_rare_tokens_and_a_short_training_text(tmp_path):

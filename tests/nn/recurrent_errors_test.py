@@ -78,6 +78,14 @@ ERRORS: dict[str, tuple[Any, Any, str]] = {
     r'\[1, 2, 2\].*got \[1, 3, 2\] and \[1, 3, 2\]',
   ),
   'layers': (option(num_layers=0), ValueError, 'num_layers: .*integer > 0, got 0'),
+  'units': (
+    lambda: nn.LSTM(3, 2.0, rngs=nnx.Rngs(0)),  # type: ignore[arg-type]
+    ValueError,
+    'hidden_features: .*integer > 0, got 2.0',
+  ),
+  'schedule': (option(dropout_rate=float), TypeError, 'dropout_rate: .*got <class'),
+  'dtype': (option(dtype=jnp.int32), TypeError, 'dtype: .*floating type, got int32'),
+  'param_dtype': (option(param_dtype=int), TypeError, 'param_dtype: .*got int64'),
   'dropout': (option(dropout_rate=1.5), ValueError, 'dropout_rate: .*got 1.5'),
   'norm': (option(batch_norm='frame'), TypeError, "SequenceBatchNorm, got 'frame'"),
   'scale': (option(init_scale=0.0), ValueError, 'init_scale'),
@@ -109,9 +117,17 @@ ERRORS: dict[str, tuple[Any, Any, str]] = {
     "expected mode='frame'.*got 'sequence'",
   ),
   'no max_length': (norm('frame'), ValueError, 'max_length.*got None'),
+  'broken max_length': (norm('frame', max_length=3.5), ValueError, 'max_length.*3.5'),
   'max_length': (norm(max_length=3), ValueError, 'expected no max_length, got 3'),
   'epsilon': (norm(epsilon=0.0), ValueError, 'epsilon'),
   'momentum': (norm(momentum=1.1), ValueError, 'momentum'),
+  'scale_init': (
+    norm(scale_init=nnx.initializers.ones),
+    TypeError,
+    'scale_init: expected a number, got <function',
+  ),
+  'no scale': (norm(scale_init=np.nan), ValueError, 'scale_init: .*got nan'),
+  'axis name': (norm(axis_name=['data']), TypeError, r"axis_name: .*got \['data'\]"),
   'longer than max_length': (
     lambda: lstm(batch_norm=FRAME)(X),
     ValueError,
@@ -121,6 +137,16 @@ ERRORS: dict[str, tuple[Any, Any, str]] = {
     lambda: lstm(batch_norm=nn.SequenceBatchNorm(axis_name='data'))(X),
     NameError,
     "'data' is not bound",
+  ),
+  'module options': (
+    lambda: nn.BatchNorm(2, 'frame', rngs=nnx.Rngs(0)),  # type: ignore[arg-type]
+    TypeError,
+    "options: expected SequenceBatchNorm, got 'frame'",
+  ),
+  'module size': (
+    lambda: nn.BatchNorm(0, rngs=nnx.Rngs(0)),
+    ValueError,
+    'num_features: expected an integer > 0, got 0',
   ),
   'module': (
     lambda: nn.BatchNorm(2, rngs=nnx.Rngs(0))(X),

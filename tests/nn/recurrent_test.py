@@ -240,6 +240,56 @@ def test_short_floats():
   np.testing.assert_allclose(outputs.astype(jnp.float32), exact, atol=0.03)
   mixed = models.make('LSTM', param_dtype=jnp.float32, dtype=jnp.bfloat16)
   assert mixed(x)[0].dtype == jnp.bfloat16
+  drawn = nn.SimpleRNN(3, 2, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0)).directions[0]
+  kernel = drawn.recurrent_kernel[...]
+  assert kernel.dtype == drawn.input_kernel[...].dtype == jnp.bfloat16
+  np.testing.assert_allclose(kernel.T @ kernel, np.eye(2), atol=0.02)
+
+
+@pytest.mark.parametrize('norm', ['none', 'sequence', 'hidden_to_hidden'])
+@pytest.mark.parametrize('shape', [(0, 6), (4, 0)])
+def test_no_sequences_and_no_time(norm: str, shape: tuple[int, int]):
+  """An empty array is no error: the state, the statistics stay as they are."""
+  x, options = jnp.zeros((*shape, 3)), {'batch_norm': NORMS[norm]}
+  model = models.make('LSTM', num_layers=2, param_dtype=jnp.float32, **options)
+  run, params, stats = models.pure(model)
+  start = jax.tree.map(jnp.ones_like, model.initial_carry(shape[0]))
+
+  @functools.partial(jax.value_and_grad, argnums=(0, 1, 2), has_aux=True)
+  def value(params: Any, x: jax.Array, carry: Any) -> Any:
+    out, new = run(params, stats, x, carry)
+    return sum(leaf.sum() for leaf in jax.tree.leaves(out)), (out, new)
+
+  (_, ((outputs, end), new)), grads = jax.jit(value)(params, x, start)
+  assert outputs.shape == (*shape, models.UNITS)
+  models.close((end, new), (start, stats), 0)
+  assert not any(gradient.any() for gradient in jax.tree.leaves(grads[:2]))
+  models.close(grads[2], start, 0)
+
+
+def test_layers_drop_units_of_their_own(monkeypatch: Any):
+  """By streams, and by a key."""
+  model = nn.SimpleRNN(3, 8, num_layers=3, dropout_rate=0.5, rngs=nnx.Rngs(0))
+  dropped, drop = [], nnx.Dropout.__call__
+
+  def noted(self: Any, frames: jax.Array, **options: Any) -> jax.Array:
+    out = drop(self, frames, **options)
+    dropped.append(np.asarray(out) == 0)
+    return out
+
+  monkeypatch.setattr(nnx.Dropout, '__call__', noted)
+  for rngs in (nnx.Rngs(dropout=0), jax.random.key(0)):
+    model(jnp.ones((2, 4, 3)), rngs=rngs)
+    first, second = dropped[-2:]
+    assert (first != second).any()
+
+
+def test_sizes_of_numpy():
+  four, three, two = (np.int64(n) for n in (4, 3, 2))
+  norm = nn.SequenceBatchNorm('frame', max_length=four)
+  model = nn.LSTM(three, two, num_layers=two, batch_norm=norm, rngs=nnx.Rngs(0))
+  assert model(jnp.ones((2, 4, 3)))[0].shape == (2, 4, 2)
+  assert norm == nn.SequenceBatchNorm('frame', max_length=4)
 
 
 def test_initial_weights():
