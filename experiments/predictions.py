@@ -4,22 +4,16 @@
 split; ``SPLIT_logits`` [runs, n, classes] of every split, and ``SPLIT_labels`` [n].
 """
 
-import contextlib
 import pathlib
-import zipfile
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
 from experiments import records
-from experiments.errors import InputError
 from experiments.runs import Run
 
 NAME = 'predictions.npz'
-# What numpy.load raises for a file that is no archive, or not of that array.
-_NOT_ARRAYS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def write(
@@ -45,7 +39,8 @@ def read(run: Run, *names: str) -> list[np.ndarray]:
   Raises:
     InputError: there is no such file or array.
   """
-  with _arrays(run, ' and '.join(map(repr, names))) as arrays:
+  expected = ' and '.join(map(repr, names))
+  with records.arrays(run.path / NAME, expected) as arrays:
     return [np.asarray(arrays[name]) for name in names]
 
 
@@ -55,18 +50,6 @@ def has(run: Run, name: str) -> bool:
   Raises:
     InputError: there is no such file.
   """
-  with _arrays(run, repr(name)) as arrays:
-    return name in arrays.files
-
-
-@contextlib.contextmanager
-def _arrays(run: Run, expected: str) -> Iterator[Any]:
-  """The open file, whose faults are the user's business."""
-  file = run.path / NAME
-  try:
-    with file.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
-      yield arrays
-  except FileNotFoundError as error:
-    raise InputError(f'{file}: no such file; has the run finished?') from error
-  except _NOT_ARRAYS as error:
-    raise InputError(f'{file}: expected an array {expected}: {error}') from error
+  with records.arrays(run.path / NAME, repr(name)) as arrays:
+    found: bool = name in arrays.files
+  return found

@@ -7,7 +7,6 @@ ARM/model/target.units
 ARM/model/1/                   the same of the first run of the next point of a grid
 """
 
-import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -90,7 +89,7 @@ def configuration(place: pathlib.Path) -> dict[str, Any]:
   if not path.exists():
     raise InputError(f'{place.parent}: nothing is trained there; leave out --decode')
   try:
-    content = json.loads(files.decode(files.read(path), path))
+    content = files.parsed(files.decode(files.read(path), path))
     return {name: dict(content[name]) for name in ('flags', 'run', 'lengths')}
   except (ValueError, TypeError, KeyError) as error:
     raise InputError(f'{path}: not the configuration of a translator') from error
