@@ -46,9 +46,10 @@ class _Watch:
       if not _within(path, self.place, *_PROGRAMS):
         self.faults.append(f'opened {path}')
       # pytest, too, writes what it compiles beside the programs.
-      elif writes and not _within(path, self.place, _PROGRAMS[-1], '/dev'):
-        if '__pycache__' not in path:
-          self.faults.append(f'wrote {path}')
+      elif writes and not (
+        '__pycache__' in path or _within(path, self.place, _PROGRAMS[-1], '/dev')
+      ):
+        self.faults.append(f'wrote {path}')
 
 
 def _within(path: str, *places: str) -> bool:
@@ -80,8 +81,8 @@ def bounded(directory: pathlib.Path) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, handler)
     _WATCH.place = ''
-  assert not _WATCH.faults
-  assert _most() - before < MEGABYTES, 'it took too much memory'
+    assert not _WATCH.faults, _WATCH.faults
+    assert _most() - before < MEGABYTES, 'it took too much memory'
 
 
 def _most() -> float:

@@ -212,9 +212,7 @@ CHECKPOINTS = {
   'opt, a billion layers': opt(
     config(num_hidden_layers=10**9), 'too few for 1000000000 layers'
   ),
-  'opt, a billion units': opt(
-    config(hidden_size=10**9), 'no tensor .*project_in'
-  ),
+  'opt, a billion units': opt(config(hidden_size=10**9), 'no tensor .*project_in'),
   'opt, deep JSON': opt(text_of('config.json', DEEP), 'config.json: not JSON'),
   'opt, a header of more than the file': opt(header(1 << 62), 'not safetensors'),
   'opt, a tensor of more than the file': opt(
