@@ -46,10 +46,23 @@ def test_the_table_is_of_everything():
   assert {'natural', 'lines', 'opt', 'record', 'exchange', 'losses'} <= kinds
 
 
+# Read by Python when it starts.
+OFFLINE = """\
+import sys
+
+def refuse(event, args):
+  if event in ('socket.connect', 'socket.getaddrinfo', 'socket.sendto'):
+    raise AssertionError(event)
+
+sys.addaudithook(refuse)
+"""
+
+
 def test_a_program_says_it_in_one_line(tmp_path: pathlib.Path):
+  (tmp_path / 'sitecustomize.py').write_text(OFFLINE)
   done = subprocess.run(
     [sys.executable, '-m', 'experiments.mnist', f'--workdir={tmp_path}', '--seeds=0'],
-    env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    env={**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{tmp_path}'},
     cwd=ROOT,
     capture_output=True,
     text=True,
