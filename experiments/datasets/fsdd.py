@@ -61,8 +61,8 @@ class Digit:
       with wave.open(io.BytesIO(self.content)) as file:
         channels, width, rate, count, *_ = file.getparams()
         samples = np.frombuffer(file.readframes(count), np.uint8)
-    except (wave.Error, EOFError, struct.error) as error:
-      raise InputError(f'{self._place}: not a wav file ({error})') from error
+    except (*files.DAMAGED, wave.Error, struct.error) as error:
+      raise InputError(f'{self._place}: not a wav file ({error!r})') from error
     if (channels, width) != (1, 2):
       raise InputError(
         f'{self._place}: expected 1 channel of 2 bytes, found {channels} of {width}'

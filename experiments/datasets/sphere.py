@@ -175,7 +175,7 @@ def _converted(header: _Header, path: pathlib.Path) -> np.ndarray:
     with wave.open(io.BytesIO(done.stdout)) as file:
       width, channels = file.getsampwidth(), file.getnchannels()
       frames = file.readframes(file.getnframes())
-  except (EOFError, wave.Error, struct.error) as error:
+  except (*files.DAMAGED, wave.Error, struct.error) as error:
     said = done.stderr.decode(errors='replace').strip().splitlines()
     reason = said[-1] if said else error
     raise InputError(f'{path}: {_PROGRAM} cannot read it ({reason})') from error

@@ -143,7 +143,7 @@ class _Builder(ET.TreeBuilder):
 
   _depth = 0
 
-  def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:  # type: ignore[override]
+  def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
     self._depth += 1
     if self._depth > _DEEPEST:
       raise ValueError(f'nested deeper than {_DEEPEST}')

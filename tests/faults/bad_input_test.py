@@ -7,10 +7,11 @@ import sys
 
 import pytest
 from bounds import bounded
-from cases_data import CLICKS, IMAGES, SPEECH, TEXT
+from cases_data import CLICKS, IMAGES, TEXT
 from cases_instructions import CHECKPOINTS, TASKS
 from cases_losses import CASES as LOSSES
 from cases_runs import CASES as RUNS
+from cases_speech import SPEECH
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 # What is fed and to whom, the class of the error, and what it says.

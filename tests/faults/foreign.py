@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import cases_instructions as opt
 import numpy as np
-from cases_data import archived, edited, recording, wav
+from cases_data import archived
 from cases_runs import HEADER, LEAF, ROW, TREE, sealed
+from cases_speech import RECORDING, edited, wav
 from PIL import Image
 
 from experiments import opt_checkpoint, predictions, records, runner, wmt_samples
@@ -133,7 +134,7 @@ DATA = {
   'lines, packed': Reader('a.gz', gzip.compress(b'one\ntwo\n'), both('a.gz')),
   'sgml': Reader('a.sgm', SGML, both('a.sgm')),
   'xml': Reader('a.xml', XML, both('a.xml')),
-  'sphere': binary(sphere.read, 'a.wav', recording()),
+  'sphere': binary(sphere.read, 'a.wav', RECORDING),
   'sphere, packed': binary(
     sphere.read, 'a.wav', edited(b'end_head', b'sample_coding -s4 ulaw\nend_head')
   ),
