@@ -15,7 +15,6 @@ without augmentation, retrained on all 50,000 images. The last 5,000 are for --s
 on them.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -48,7 +47,7 @@ def run(config: Config) -> pathlib.Path:
       defaults=VALUES[config.dataset],
       grid=GRID,
       data=data,
-      of_arm=of_arm,
+      of_arm=arms.dropped,
       task=task,
       optimizer=optimizer,
       steps_per_epoch=steps_per_epoch,
@@ -75,13 +74,6 @@ def data(config: Config, final: bool) -> dict[int, Dataset]:
     )
     side = cifar10.SIDE
   return calibration.with_outside(own, outside.images(config.outside, side))
-
-
-def of_arm(config: Config, arm: str) -> Config:
-  """Without dropout, unless the arm has it."""
-  if 'dropout' in arms.parts(arm):
-    return config
-  return dataclasses.replace(config, dropout=0.0)
 
 
 def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:

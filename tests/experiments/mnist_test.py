@@ -229,9 +229,9 @@ def test_label_noise_and_number_of_images_reach_the_data():
   ('options', 'message'),
   [
     ({'dataset': 'mnist', 'data_dir': '/nowhere'}, r'/nowhere'),
-    ({'dataset': 'mnist', 'num_train': 5}, r'--num_train applies to --dataset=digits'),
-    ({'dataset': 'mnist', 'label_noise': 0.1}, r'--label_noise applies to'),
-    ({'data_dir': 'mnist'}, r'--data_dir applies to --dataset=mnist alone'),
+    ({'dataset': 'mnist', 'num_train': 5}, r'--num_train: applies to --dataset=digits'),
+    ({'dataset': 'mnist', 'label_noise': 0.1}, r'--label_noise: applies to'),
+    ({'data_dir': 'mnist'}, r'--data_dir: applies to --dataset=mnist alone'),
     ({'arms': ('baseline', 'drop')}, r"--arms: unknown arm 'drop'"),
     ({'arms': ('baseline',), 'weight': (5.0,)}, r'--weight: none of --arms takes it'),
     ({'arms': ('baseline',), 'dropout': 0.5}, r'--dropout: none of --arms has'),
