@@ -189,6 +189,11 @@ def check(config: Config) -> None:
   for name, models in _OF_MODELS.items():
     if config.model not in models:
       refuse(config, [name], f'applies to --model={" or ".join(models)} alone')
+  if config.model in ('ptb', 'lm') and len({*config.hidden}) > 1:
+    sizes = ', '.join(map(str, config.hidden))
+    raise InputError(
+      f'--hidden: expected layers of one size with --model={config.model}, got {sizes}'
+    )
   if config.exchange != 'directory':
     refuse(config, ['replica'], 'applies to --exchange=directory alone')
   if config.replica is not None:

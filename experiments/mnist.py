@@ -14,7 +14,7 @@ is the paper's protocol; results/mnist/ holds what it gave at a short budget.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import optax
@@ -22,11 +22,11 @@ from flax import nnx
 
 from experiments import arms, calibration, config, study
 from experiments.config import by_flag, fill, flag, refuse
-from experiments.datasets import batching, digits, mnist, outside
+from experiments.datasets import digits, mnist, outside
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.models.mlp import MLP
-from experiments.task import Task, classification
+from experiments.task import Task, classification, classification_steps
 
 ARMS = ('baseline', 'dropout', 'label_smoothing', 'confidence_penalty')
 
@@ -137,8 +137,8 @@ def run(config: Config) -> pathlib.Path:
       of_arm=of_arm,
       task=task,
       optimizer=optimizer,
-      steps_per_epoch=steps_per_epoch,
-      pictures=pictures,
+      steps_per_epoch=classification_steps,
+      pictures=calibration.pictures,
     )
   )
 
@@ -188,20 +188,6 @@ def optimizer(
   """SGD with a constant learning rate."""
   del datasets
   return optax.sgd(config.learning_rate, momentum=config.momentum or None)
-
-
-def steps_per_epoch(config: Config, dataset: Dataset) -> int:
-  """Full batches."""
-  size = len(dataset.splits['train']['label'])
-  return batching.steps_per_epoch(size, config.batch_size)
-
-
-def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None:
-  """The paper's Figures 1 and 2."""
-  from experiments import curves, plots  # matplotlib takes seconds
-
-  plots.confidence_histogram(directories, workdir / 'confidence.png')
-  curves.gradient_norms(directories, workdir / 'gradient_norm.png')
 
 
 def main() -> None:

@@ -71,9 +71,12 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     if not line.endswith('\n'):
       break  # cut off while it was written
     try:
-      lines.append(json.loads(line))
+      found = json.loads(line)
     except ValueError as error:
       raise InputError(f'{path}: line {number} is not JSON') from error
+    if not isinstance(found, dict):
+      raise InputError(f'{path}: line {number}: expected an object, found {found!r}')
+    lines.append(found)
   return lines
 
 
@@ -92,7 +95,7 @@ def cut_back(path: pathlib.Path, header: Row, step: int) -> None:
   A file that is missing gets the header, if nothing was trained yet.
 
   Raises:
-    InputError: there are steps, but no record of them.
+    InputError: there are steps, but no record of them, or a row has none.
   """
   lines = read(path)
   if step and not lines:
@@ -100,6 +103,9 @@ def cut_back(path: pathlib.Path, header: Row, step: int) -> None:
       f'{path}: no record of the {step} steps of the checkpoint; '
       'remove the directory to start anew'
     )
+  for number, row in enumerate(lines[1:], 2):
+    if type(row.get('step')) is not int:
+      raise InputError(f'{path}: line {number}: expected a row with a step')
   kept = [row for row in lines[1:] if row['step'] <= step and not row.get('final')]
   write_whole(path, _encode([lines[0] if lines else header, *kept]))
 

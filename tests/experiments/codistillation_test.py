@@ -205,6 +205,10 @@ BAD = [
   ({'exchange': 'directory', 'replica': 2}, '--replica: expected 0 to 1, got 2'),
   ({'replica': 0}, '--replica: applies to --exchange=directory'),
   ({'exchange': 'directory', 'replica': 0, 'arms': ('baseline',)}, 'none of --arms'),
+  (
+    {'model': 'ptb', 'hidden': (8, 4)},
+    '--hidden: expected layers of one size with --model=ptb, got 8, 4',
+  ),
   ({'weight': (1.0, 2.0)}, '--weight: expected one value, got 2'),
   ({'threshold': (1.0,)}, '--threshold: none of the arms takes it'),
   ({'select': True}, '--select: values are not chosen here'),

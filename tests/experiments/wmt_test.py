@@ -230,18 +230,27 @@ def test_decode_by_a_point_of_a_grid(tmp_path: pathlib.Path):
 def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
   shutil.copytree(finished / 'baseline' / 'model', tmp_path / 'baseline' / 'model')
   own = Config(workdir=str(tmp_path), decode=__file__)
+  saved = json.loads((tmp_path / 'baseline' / 'model' / 'config.json').read_text())
+  without = [{**saved, 'lengths': {}}]
+  for gone in ('beam', 'hidden'):
+    kept = {name: value for name, value in saved['flags'].items() if name != gone}
+    without.append({**saved, 'flags': kept})
   for name, content, message in (
     ('weights.safetensors', b'junk', 'not safetensors, or damaged'),
     ('source.units', b'["a"', 'not units'),
     ('source.units', b'["a"]', 'weights of another network'),
     ('config.json', b'{}', 'not the configuration of a translator'),
+    *(
+      ('config.json', json.dumps(own).encode(), 'not the configuration of a translator')
+      for own in without
+    ),
   ):
     path = tmp_path / 'baseline' / 'model' / name
-    kept = path.read_bytes()
+    whole = path.read_bytes()
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f'{name}|weights.safetensors: .*{message}'):
+    with pytest.raises(InputError, match=f'({name}|weights.safetensors): .*{message}'):
       wmt.run(own)
-    path.write_bytes(kept)
+    path.write_bytes(whole)
 
 
 def test_text_files_and_word_pieces(tmp_path: pathlib.Path):
