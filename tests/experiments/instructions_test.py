@@ -120,7 +120,7 @@ def test_how_probable_an_answer_is(answering, data):
   """In any order and any batch, and as the network says of it alone, unpadded."""
   model, params = answering
   task = data.collection.by_id['own/copy']
-  made = [prompts.prompt(task, example, instruction='I') for example in task.examples]
+  made = [prompts.prompt(example, instruction='I') for example in task.examples]
   found = model._log_probs(params, made)
   np.testing.assert_allclose(model._log_probs(params, made[::-1])[::-1], found, 1e-5)
   np.testing.assert_allclose(model._log_probs(params, made[:1]), found[:1], 1e-5)
