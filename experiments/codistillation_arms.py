@@ -329,7 +329,7 @@ def merge(arm: Arm) -> None:
   rows = sorted((row for own in lines for row in own[1:]), key=lambda row: row['step'])
   found = []
   for one in replicas:
-    with np.load(one.directory / 'churn.npz') as arrays:
+    with records.arrays(one.directory / 'churn.npz') as arrays:
       found.append(churn.of_file(arrays))
   with records.writing(arm.directory):
     arm.directory.mkdir(parents=True, exist_ok=True)

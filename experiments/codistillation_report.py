@@ -50,7 +50,7 @@ def of_run(run: Run) -> churn.Churn | None:
   path = run.path / 'churn.npz'
   if not path.exists():
     return None
-  with np.load(path) as arrays:
+  with records.arrays(path) as arrays:
     found = churn.of_file(arrays)
   return found if len(found.pairs) else None
 

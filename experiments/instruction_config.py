@@ -17,7 +17,6 @@ MIXING = (
   *('train_tasks', 'train_categories', 'demonstrations', 'counted'),
 )
 ARMS = ('baseline', 'label_smoothing', 'confidence_penalty')
-_EPOCHS = 'tasks are drawn: there are steps, no epochs'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,8 +31,8 @@ class Config(config.Config):
   )
   arms: tuple[str, ...] = arms.compared(ARMS, 'batch_norm', 'dropout')
   batch_size: int = unused(None, '--rows takes its place')
-  num_epochs: int | None = unused(None, _EPOCHS)
-  select_epochs: int | None = unused(None, _EPOCHS)
+  num_epochs: int | None = unused(None, '--num_steps takes its place: tasks are drawn')
+  select_epochs: int | None = unused(None, 'tasks are drawn: there are no epochs')
   cache_dir: str | None = flag(
     None,
     "where generated tasks are kept; default: with the user's caches",

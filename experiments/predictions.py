@@ -6,20 +6,16 @@ split; ``SPLIT_logits`` [runs, n, classes] of every split, and ``SPLIT_labels`` 
 
 import contextlib
 import pathlib
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from experiments import records
-from experiments.errors import InputError
 from experiments.runs import Run
 
 NAME = 'predictions.npz'
-# What numpy.load raises for a file that is no archive, or not of that array.
-_NOT_ARRAYS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def write(
@@ -59,14 +55,5 @@ def has(run: Run, name: str) -> bool:
     return name in arrays.files
 
 
-@contextlib.contextmanager
-def _arrays(run: Run, expected: str) -> Iterator[Any]:
-  """The open file, whose faults are the user's business."""
-  file = run.path / NAME
-  try:
-    with file.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
-      yield arrays
-  except FileNotFoundError as error:
-    raise InputError(f'{file}: no such file; has the run finished?') from error
-  except _NOT_ARRAYS as error:
-    raise InputError(f'{file}: expected an array {expected}: {error}') from error
+def _arrays(run: Run, expected: str) -> contextlib.AbstractContextManager[Any]:
+  return records.arrays(run.path / NAME, f'an array {expected}')

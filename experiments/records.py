@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy as np
 from experiments.errors import InputError
 
 Row = Mapping[str, Any]
+# What numpy.load raises for a file that is no archive, or not of that array.
+_NOT_ARRAYS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 @contextlib.contextmanager
@@ -60,6 +63,22 @@ def write_arrays(path: pathlib.Path, **arrays: np.ndarray) -> None:
   buffer = io.BytesIO()
   np.savez(buffer, allow_pickle=False, **arrays)
   write_whole(path, buffer.getvalue())
+
+
+@contextlib.contextmanager
+def arrays(path: pathlib.Path, expected: str = 'arrays') -> Iterator[Any]:
+  """What ``write_arrays`` wrote, open.
+
+  Raises:
+    InputError: there is no such file, or it is not what is ``expected``.
+  """
+  try:
+    with path.open('rb') as stream, np.load(stream, allow_pickle=False) as found:
+      yield found
+  except FileNotFoundError as error:
+    raise InputError(f'{path}: no such file; has the run finished?') from error
+  except _NOT_ARRAYS as error:
+    raise InputError(f'{path}: expected {expected}: {error}') from error
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments import records
 from experiments.comparison import groups
 from experiments.drawing import COLORS, names, saved, tidy
 from experiments.runs import Path, collect
@@ -32,7 +33,7 @@ def attention(run_dirs: Iterable[Path], path: Path | None = None) -> Figure | No
   figure = Figure(figsize=size, layout='constrained')
   axes = figure.subplots(lines, columns, squeeze=False)
   for axis, run, label in zip(axes.flat, runs, names(runs), strict=False):
-    with np.load(run.path / 'attention.npz', allow_pickle=False) as arrays:
+    with records.arrays(run.path / 'attention.npz') as arrays:
       weights, symbols = arrays['weights_0'], arrays['symbols_0']
     stride = FRAME * 2 ** int(run.config['halvings'])
     count, places = weights.shape

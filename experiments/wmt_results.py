@@ -5,8 +5,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from experiments import records, runner, saved_translator
 from experiments.datasets.translations import Translations
 from experiments.evaluate import Row, evaluate
@@ -117,5 +115,5 @@ def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None
   curves.validation_curves(directories, workdir / 'validation.png')
   kept = [run.path / 'attention.npz' for run in collect(directories)]
   for path in [path for path in kept if path.exists()][:1]:
-    with np.load(path) as found:
+    with records.arrays(path) as found:
       plots.attention(**found, path=workdir / 'attention.png')

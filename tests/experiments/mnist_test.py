@@ -79,7 +79,7 @@ def test_table_and_pictures_stand_beside_the_runs(default):
   table = (workdir / 'table.md').read_text()
   for arm in mnist.ARMS:
     assert arm in table
-  for name in ('confidence.png', 'gradient_norm.png', 'table.png'):
+  for name in ('confidence.png', 'gradient_norm.png', 'validation.png', 'table.png'):
     assert (workdir / name).read_bytes().startswith(b'\x89PNG')
 
 
