@@ -8,7 +8,19 @@ from collections.abc import Iterator
 
 
 class InputError(Exception):
-  """The user's flag, file or directory is wrong; the message names it."""
+  """The user's flag, file or directory is wrong; the message names it.
+
+  It is one line, whatever of a file or of its name stands in it.
+  """
+
+  def __str__(self) -> str:
+    text = super().__str__()
+    if text.isprintable():
+      return text
+    return ''.join(
+      sign if sign.isprintable() else sign.encode('unicode_escape').decode()
+      for sign in text
+    )
 
 
 def needs(*packages: str) -> None:

@@ -8,7 +8,6 @@ Nothing pickled is ever read.
 """
 
 import dataclasses
-import json
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
@@ -65,10 +64,14 @@ def read(directory: pathlib.Path) -> Checkpoint:
     InputError: there is no such checkpoint, it is damaged or of another architecture,
       or its tensors are not those of its configuration.
   """
-  config = _json(directory / CONFIG)
+  config = files.json_object(directory / CONFIG)
   sizes = sizes_of(config, directory / CONFIG)
   where = _files(directory)
   prefix = _prefix(where, directory)
+  if sizes.layers > len(where):  # before so many names are made
+    raise InputError(
+      f'{directory}: {len(where)} tensors are too few for {sizes.layers} layers'
+    )
   expected = opt_tensors.shapes(sizes)
   names = {prefix + name: shape for name, shape in expected.items()}
   for name in names:
@@ -152,9 +155,9 @@ def _files(directory: pathlib.Path) -> dict[str, pathlib.Path]:
         f'{_CONVERT.format(directory)}'
       )
     raise InputError(f'{directory}: neither {SINGLE} nor {INDEX} is there')
-  weight_map = _json(index).get('weight_map')
+  weight_map = files.json_object(index).get('weight_map')
   if not isinstance(weight_map, dict) or not all(
-    isinstance(name, str) and pathlib.PurePath(name).name == name
+    isinstance(name, str) and pathlib.PurePath(name).name == name not in ('', '..')
     for name in weight_map.values()
   ):
     raise InputError(f'{index}: expected a weight_map of file names')
@@ -177,6 +180,7 @@ def _prefix(where: Mapping[str, Any], directory: pathlib.Path) -> str:
 
 
 def _opened(path: pathlib.Path) -> Any:
+  files.check(path)
   try:
     # numpy has no bfloat16 of its own; arrays of JAX do.
     return safe_open(path, framework='flax')
@@ -219,13 +223,3 @@ def _copied(source: pathlib.Path, directory: pathlib.Path) -> None:
     for name in TOKENIZER:
       if (source / name).exists():
         shutil.copyfile(source / name, directory / name)
-
-
-def _json(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    found = json.loads(files.decode(files.read(path), path))
-  except ValueError as error:
-    raise InputError(f'{path}: not JSON ({error})') from error
-  if not isinstance(found, dict):
-    raise InputError(f'{path}: expected a JSON object')
-  return found

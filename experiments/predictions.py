@@ -4,10 +4,8 @@
 split; ``SPLIT_logits`` [runs, n, classes] of every split, and ``SPLIT_labels`` [n].
 """
 
-import contextlib
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -41,7 +39,8 @@ def read(run: Run, *names: str) -> list[np.ndarray]:
   Raises:
     InputError: there is no such file or array.
   """
-  with _arrays(run, ' and '.join(map(repr, names))) as arrays:
+  expected = ' and '.join(map(repr, names))
+  with records.arrays(run.path / NAME, expected) as arrays:
     return [np.asarray(arrays[name]) for name in names]
 
 
@@ -51,9 +50,6 @@ def has(run: Run, name: str) -> bool:
   Raises:
     InputError: there is no such file.
   """
-  with _arrays(run, repr(name)) as arrays:
-    return name in arrays.files
-
-
-def _arrays(run: Run, expected: str) -> contextlib.AbstractContextManager[Any]:
-  return records.arrays(run.path / NAME, f'an array {expected}')
+  with records.arrays(run.path / NAME, repr(name)) as arrays:
+    found: bool = name in arrays.files
+  return found

@@ -10,17 +10,18 @@ import io
 import json
 import os
 import pathlib
-import zipfile
+import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from experiments.datasets import files
 from experiments.errors import InputError
 
 Row = Mapping[str, Any]
-# What numpy.load raises for a file that is no archive, or not of that array.
-_NOT_ARRAYS = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+# What numpy raises where the header of an array is none, or of more than there is.
+_HEADERS = SyntaxError, tokenize.TokenError, MemoryError
 
 
 @contextlib.contextmanager
@@ -34,6 +35,8 @@ def writing(path: pathlib.Path) -> Iterator[None]:
 
 def check_writable(directory: pathlib.Path) -> None:
   """Whether files can be written there, or it can be made; makes nothing."""
+  if '\0' in str(directory):
+    raise InputError(f'cannot write {str(directory)!r}: embedded null byte')
   with writing(directory):
     place = next(p for p in (directory, *directory.parents) if p.exists())
   if not place.is_dir():
@@ -66,19 +69,24 @@ def write_arrays(path: pathlib.Path, **arrays: np.ndarray) -> None:
 
 
 @contextlib.contextmanager
-def arrays(path: pathlib.Path, expected: str = 'arrays') -> Iterator[Any]:
-  """What ``write_arrays`` wrote, open.
+def arrays(path: pathlib.Path, expected: str = '') -> Iterator[Any]:
+  """The arrays of a file, which are read as they are asked for.
 
   Raises:
-    InputError: there is no such file, or it is not what is ``expected``.
+    InputError: it is no such file, or one of the arrays is not there or damaged;
+      ``expected`` says which were.
   """
+  files.check(path)
   try:
     with path.open('rb') as stream, np.load(stream, allow_pickle=False) as found:
+      files.check_archive(found.zip)
       yield found
   except FileNotFoundError as error:
     raise InputError(f'{path}: no such file; has the run finished?') from error
-  except _NOT_ARRAYS as error:
-    raise InputError(f'{path}: expected {expected}: {error}') from error
+  except (*files.DAMAGED, OSError, LookupError, TypeError, *_HEADERS) as error:
+    what = f'an array {expected}' if expected else 'arrays'
+    reason = next(iter(str(error).splitlines()), '') or type(error).__name__
+    raise InputError(f'{path}: expected {what}: {reason}') from error
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -90,7 +98,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     if not line.endswith('\n'):
       break  # cut off while it was written
     try:
-      found = json.loads(line)
+      found = files.parsed(line)
     except ValueError as error:
       raise InputError(f'{path}: line {number} is not JSON') from error
     if not isinstance(found, dict):
@@ -100,6 +108,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _text(path: pathlib.Path) -> str:
+  files.check(path)
   try:
     return path.read_text()
   except UnicodeDecodeError as error:
@@ -123,7 +132,7 @@ def cut_back(path: pathlib.Path, header: Row, step: int) -> None:
       'remove the directory to start anew'
     )
   for number, row in enumerate(lines[1:], 2):
-    if type(row.get('step')) is not int:
+    if not isinstance(row.get('step'), int):
       raise InputError(f'{path}: line {number}: expected a row with a step')
   kept = [row for row in lines[1:] if row['step'] <= step and not row.get('final')]
   write_whole(path, _encode([lines[0] if lines else header, *kept]))

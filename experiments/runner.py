@@ -32,6 +32,7 @@ import optax
 import regularizers as reg
 from experiments import records, signals
 from experiments.checkpoints import Checkpoints
+from experiments.datasets import files
 from experiments.errors import InputError
 from experiments.evaluate import Row, evaluate
 from experiments.progress import Progress
@@ -142,7 +143,8 @@ def check(
   if not path.exists():
     return
   try:
-    there = json.loads(path.read_text())
+    files.check(path)
+    there = files.parsed(path.read_text())
   except ValueError as error:
     raise InputError(f'{path} is not JSON') from error
   except OSError as error:

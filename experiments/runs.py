@@ -190,11 +190,12 @@ def _check_header(header: Row, place: str) -> None:
       f'missing: {", ".join(missing) or "kind"}'
     )
   data, seeds = header['data'], header['seeds']
-  if (measure := header.get('measure', ERROR.name)) not in MEASURES:
+  measure = header.get('measure', ERROR.name)
+  if not isinstance(measure, str) or measure not in MEASURES:
     raise InputError(
       f"{place}: expected one of {', '.join(MEASURES)} in 'measure', found {measure!r}"
     )
-  if not isinstance(seeds, list) or not seeds:
+  if not isinstance(seeds, list) or not {*map(type, seeds)} == {int}:
     raise InputError(f"{place}: expected a list of 'seeds', found {seeds!r}")
   names = [str(seed) for seed in seeds]
   by_seed = isinstance(data, Mapping) and {*data} == {*names}
@@ -210,8 +211,11 @@ def _check_row(
 ) -> None:
   if missing := [name for name in ('step', 'split', 'seed') if name not in row]:
     raise InputError(f'{place}: a row without {", ".join(missing)}')
-  if type(row['step']) is not int:
-    raise InputError(f'{place}: expected a step, found {row["step"]!r}')
+  for name in ('step', *(name for name in SWEPT if name in row)):
+    if not isinstance(row[name], int | float):
+      raise InputError(f'{place}: expected a number {name!r}, found {row[name]!r:.60}')
+  if not isinstance(row['split'], str):
+    raise InputError(f"{place}: expected a text 'split', found {row['split']!r:.60}")
   if row['seed'] not in header['seeds']:
     raise InputError(f'{place}: seed {row["seed"]} is not in the header')
   if not row.get('final'):

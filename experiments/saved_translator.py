@@ -8,7 +8,6 @@ ARM/model/1/                   the same of the first run of the next point of a 
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -91,7 +90,7 @@ def configuration(place: pathlib.Path) -> dict[str, Any]:
   if not path.exists():
     raise InputError(f'{place.parent}: nothing is trained there; leave out --decode')
   try:
-    content = json.loads(files.decode(files.read(path), path))
+    content = files.parsed(files.decode(files.read(path), path))
     found = {name: dict(content[name]) for name in ('flags', 'run', 'lengths')}
     for field in dataclasses.fields(Decoding):
       _ = found['flags'][field.name]

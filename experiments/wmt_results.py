@@ -115,5 +115,6 @@ def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None
   curves.validation_curves(directories, workdir / 'validation.png')
   kept = [run.path / 'attention.npz' for run in collect(directories)]
   for path in [path for path in kept if path.exists()][:1]:
-    with records.arrays(path) as found:
-      plots.attention(**found, path=workdir / 'attention.png')
+    with records.arrays(path) as arrays:
+      found = dict(arrays)
+    plots.attention(**found, path=workdir / 'attention.png')

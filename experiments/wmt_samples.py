@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import records
+from experiments.errors import InputError
 from experiments.runs import Run, Series, finished
 from experiments.scores import translation as scores
 from experiments.scores.translation import Score
@@ -67,6 +68,8 @@ def write(workdir: pathlib.Path) -> str:
 def _read(run: Run) -> list[Said]:
   path = run.path / 'translations.jsonl'
   lines = records.read(path)
+  for number, line in enumerate(lines, 1):
+    _check(line, f'{path}: line {number}')
   result = []
   for series in run.series:
     values = dict(series.setting)
@@ -77,6 +80,16 @@ def _read(run: Run) -> list[Said]:
     if own:
       result.append(Said(series, own))
   return result
+
+
+def _check(line: Any, place: str) -> None:
+  texts = ('split', 'source', 'target', 'translation')
+  if (
+    not isinstance(line, dict)
+    or not isinstance(line.get('seed'), int)
+    or not all(isinstance(line.get(name), str) for name in texts)
+  ):
+    raise InputError(f'{place}: expected a seed, and texts: {", ".join(texts)}')
 
 
 def _samples(found: Sequence[Said]) -> str:

@@ -32,6 +32,10 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 hypothesis.settings.register_profile(
   'regularizers', derandomize=True, deadline=None, database=None, print_blob=True
 )
+# Of tests/faults/fuzz_test.py: other examples at every run, and many of them.
+hypothesis.settings.register_profile(
+  'campaign', derandomize=False, deadline=None, max_examples=1000, print_blob=True
+)
 hypothesis.settings.load_profile('regularizers')
 
 

@@ -170,6 +170,46 @@ def test_imports_are_declared(folder: str, extras: list[str]):
     assert providers & declared, f'{module} imports {imported}: not in setup.cfg'
 
 
+FOLDERS = 'regularizers', 'experiments', 'examples', 'benchmarks'
+# What runs whatever is in a file that it is given.
+RUNS_FILES = {'pickle', 'dill', 'cloudpickle', 'joblib', 'shelve', 'marshal'}
+NETWORK = {'socket', 'http', 'urllib.request', 'requests', 'httpx', 'aiohttp', 'ftplib'}
+FORBIDDEN_CALLS = {
+  *('eval', 'exec', 'os.system', 'os.popen', 'torch.load', 'pandas.read_pickle'),
+  *('yaml.full_load', 'yaml.unsafe_load', 'yaml.load_all', 'jinja2.Environment'),
+  *('jinja2.Template', 'jinja2.sandbox.ImmutableSandboxedEnvironment'),
+}
+
+
+def calls(path: pathlib.Path) -> Iterator[tuple[str, ast.Call]]:
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Call):
+      yield ast.unparse(node.func), node
+
+
+def test_no_file_is_run():
+  """No pickles, no templates outside of the sandbox, no YAML that makes objects."""
+  for module, imported in edges(*FOLDERS):
+    assert not within(imported, *RUNS_FILES), f'{module} imports {imported}'
+  for path in sources(*FOLDERS):
+    for name, call in calls(path):
+      assert name not in FORBIDDEN_CALLS, f'{path}: {name}'
+      given = {own.arg: own.value for own in call.keywords}
+      for option in given.keys() & {'allow_pickle', 'shell'}:
+        assert ast.unparse(given[option]) == 'False', f'{path}: {name}'
+      if name in {'np.load', 'numpy.load'}:
+        assert 'allow_pickle' in given, f'{path}: {name}'
+      if name == 'yaml.load':
+        loader = ast.unparse(call.args[1])
+        assert f'class {loader}(yaml.SafeLoader):' in path.read_text(), path
+
+
+def test_one_module_alone_asks_the_network():
+  """Of a data set that was asked for, and the catalogue that has it."""
+  asking = {module for module, own in edges(*FOLDERS) if within(own, *NETWORK)}
+  assert asking == {'experiments.datasets.mnist'}
+
+
 def test_import_adds_nothing_heavy_to_jax():
   code = (
     'import sys, jax; before = set(sys.modules); import regularizers; '

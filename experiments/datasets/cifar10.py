@@ -1,11 +1,12 @@
 """CIFAR-10: 50,000 and 10,000 colour images of 32x32 (Krizhevsky 2009)."""
 
+import os
 import pathlib
 from typing import Any
 
 import numpy as np
 
-from experiments.datasets import catalogue, class_folders
+from experiments.datasets import catalogue, class_folders, files
 from experiments.datasets.crops import decoded
 from experiments.datasets.dataset import Arrays, Dataset
 from experiments.datasets.noise import noisy, random_state
@@ -88,15 +89,18 @@ def read_binary(path: pathlib.Path, records: int = RECORDS) -> Split:
     InputError: it is missing, not of so many records, or a label is no class.
   """
   width = 1 + 3 * SIDE * SIDE
+  files.check(path)
   try:
-    content = path.read_bytes()
+    with path.open('rb') as file:
+      content = file.read(records * width)
+      size = os.fstat(file.fileno()).st_size
   except OSError as error:
     raise InputError(f'{path}: cannot be read: {error.strerror}') from error
-  if len(content) != records * width:
-    what = 'truncated' if len(content) < records * width else 'trailing bytes'
+  if size != len(content) or size != records * width:
+    what = 'truncated' if size < records * width else 'trailing bytes'
     raise InputError(
       f'{path}: {what}: expected {records} records of {width} bytes, '
-      f'{records * width}, found {len(content)} bytes'
+      f'{records * width}, found {size} bytes'
     )
   table = np.frombuffer(content, np.uint8).reshape(records, width)
   label = table[:, 0].astype(np.int32)

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from experiments.datasets import files
 from experiments.datasets.crops import decoded
 from experiments.errors import InputError
 
@@ -74,6 +75,7 @@ def _listed(folder: pathlib.Path) -> list[str]:
 
 
 def _pixels(path: pathlib.Path) -> np.ndarray:
+  files.check(path)
   try:
     return np.asarray(decoded(path.read_bytes()))
   except (OSError, ValueError, SyntaxError) as error:

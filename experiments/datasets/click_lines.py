@@ -10,6 +10,7 @@ from typing import IO
 
 import numpy as np
 
+from experiments.datasets import files
 from experiments.errors import InputError
 
 NUMBERS, CATEGORIES = 13, 26
@@ -51,6 +52,7 @@ def read(path: pathlib.Path, block: int = BLOCK) -> Iterator[Log]:
   Raises:
     InputError: names the file and the line that cannot be read.
   """
+  files.check(path)
   number = 0
   try:
     with _opened(path) as file:

@@ -12,6 +12,8 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 CENTRE = 224 / 256  # of the short side, as evaluation is usually done
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 ATTEMPTS = 10
+_FORMATS = 'JPEG', 'PNG'
+_PIXELS = 1 << 26  # a few bytes can say that there are more
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower
 
@@ -24,8 +26,16 @@ def decoded(content: bytes) -> Any:
   """
   from PIL import Image
 
-  with Image.open(io.BytesIO(content)) as image:
-    return image.convert('RGB')
+  try:
+    # Of the other formats some start programs.
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+      if image.width * image.height > _PIXELS:
+        raise ValueError(f'{image.width}x{image.height} are too many pixels')
+      return image.convert('RGB')
+  except (OSError, ValueError, SyntaxError):
+    raise
+  except Exception as error:  # of a damaged file it raises whatever comes up
+    raise ValueError(f'{type(error).__name__}: {error}') from error
 
 
 def centre(width: int, height: int) -> Box:

@@ -1,27 +1,103 @@
-"""Files of text in UTF-8, plain or gzipped."""
+"""Files of others: text in UTF-8, plain or gzipped, JSON, archives.
+
+A file may be anything: a pipe, which would be waited for, a few kilobytes that unpack
+to more than the memory, values within values until the stack is at its end. All of this
+is an `InputError`, and soon.
+"""
 
 import gzip
+import json
 import pathlib
+import stat
+import zipfile
 import zlib
+from typing import Any, Protocol
 
 from experiments.errors import InputError
+
+# What opening or reading an archive raises if it is damaged, locked or packed in a way
+# that Python does not know.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
+DEEPEST = 100  # values within values
+# Text packs to a third or a tenth. What unpacks to more is refused, unless it is small.
+_EXPANSION, _SMALL = 100, 1 << 25
+_CHUNK = 1 << 20
+
+
+class Stream(Protocol):
+  """What bytes are read from."""
+
+  def read(self, size: int, /) -> bytes: ...
+
+
+def check(path: pathlib.Path) -> None:
+  """Whether to open the path ends: that of a pipe waits, a device has no end.
+
+  Raises:
+    InputError: it is one of these, or no path. What else may be wrong is left to who
+      opens it.
+  """
+  try:
+    mode = path.stat().st_mode
+  except ValueError as error:
+    raise InputError(f'cannot read {str(path)!r}: {error}') from error
+  except OSError:
+    return
+  if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+    raise InputError(f'cannot read {path}: not a regular file')
 
 
 def read(path: pathlib.Path) -> bytes:
   """The content of a file, unpacked if its name ends in ``.gz``.
 
   Raises:
-    InputError: it cannot be read, or is cut off or damaged.
+    InputError: it cannot be read, is cut off or damaged, or unpacks to far more than
+      text does.
   """
+  check(path)
   try:
-    content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix.lower() == '.gz' else content
+    if path.suffix.lower() != '.gz':
+      return path.read_bytes()
+    most = _most(path.stat().st_size)
+    with gzip.open(path) as file:
+      content = read_bytes(file, most + 1)
   except EOFError as error:
     raise InputError(f'{path}: the gzip file is cut off') from error
   except (gzip.BadGzipFile, zlib.error) as error:
     raise InputError(f'{path}: not a gzip file, or damaged ({error})') from error
   except OSError as error:
     raise InputError(f'cannot read {path}: {error.strerror or error}') from error
+  if len(content) > most:
+    raise InputError(f'{path}: it unpacks to more than {_EXPANSION} times its size')
+  return content
+
+
+def read_bytes(stream: Stream, size: int) -> bytes:
+  """Up to ``size`` bytes."""
+  # In pieces: read(size) would set aside `size` bytes before it reads any.
+  data = bytearray()
+  while len(data) < size:
+    piece = stream.read(min(_CHUNK, size - len(data)))
+    if not piece:
+      break
+    data += piece
+  return bytes(data)
+
+
+def check_archive(archive: zipfile.ZipFile) -> None:
+  """Raises ValueError if it would unpack to far more than its size.
+
+  What unpacks a member stops at the size that is checked here.
+  """
+  members = archive.infolist()
+  packed = sum(member.compress_size for member in members)
+  if sum(member.file_size for member in members) > _most(packed):
+    raise ValueError(f'it unpacks to more than {_EXPANSION} times its size')
+
+
+def _most(size: int) -> int:
+  """Bytes that so many may unpack to."""
+  return max(_SMALL, _EXPANSION * size)
 
 
 def decode(content: bytes, path: pathlib.Path) -> str:
@@ -43,3 +119,51 @@ def lines(text: str) -> list[str]:
   r"""Its lines, as ``\n`` alone parts them, with or without a ``\r`` before it."""
   text = text.replace('\r\n', '\n').removesuffix('\n')
   return text.split('\n') if text else []
+
+
+def parsed(text: str) -> Any:
+  """The value that a text of JSON stands for.
+
+  Raises:
+    ValueError: it is not JSON, or has values within values beyond ``DEEPEST``, or a
+      text with half of a pair of surrogates, which no encoding can write.
+  """
+  try:
+    value = json.loads(text)
+  except RecursionError as error:
+    raise ValueError(f'nested deeper than {DEEPEST}') from error
+  if text.count('[') + text.count('{') > DEEPEST:
+    _check_depth(value)
+  if '\\ud' in text or '\\uD' in text:
+    try:
+      json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+      raise ValueError('a text with half of a pair of surrogates') from error
+  return value
+
+
+def json_object(path: pathlib.Path) -> dict[str, Any]:
+  """What a file of JSON holds.
+
+  Raises:
+    InputError: it cannot be read, or holds something else.
+  """
+  try:
+    found = parsed(decode(read(path), path))
+  except ValueError as error:
+    raise InputError(f'{path}: not JSON ({error})') from error
+  if not isinstance(found, dict):
+    raise InputError(f'{path}: expected a JSON object')
+  return found
+
+
+def _check_depth(value: Any) -> None:
+  level = [value]
+  for _ in range(DEEPEST + 1):
+    inner = [own for own in level if isinstance(own, dict | list)]
+    if not inner:
+      return
+    level = [
+      part for own in inner for part in (own.values() if isinstance(own, dict) else own)
+    ]
+  raise ValueError(f'nested deeper than {DEEPEST}')

@@ -12,12 +12,14 @@ import io
 import os
 import pathlib
 import re
+import struct
 import wave
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from experiments.datasets import files
 from experiments.errors import InputError
 
 PHONES = (
@@ -59,12 +61,14 @@ class Digit:
       with wave.open(io.BytesIO(self.content)) as file:
         channels, width, rate, count, *_ = file.getparams()
         samples = np.frombuffer(file.readframes(count), np.uint8)
-    except (wave.Error, EOFError) as error:
-      raise InputError(f'{self._place}: not a wav file ({error})') from error
+    except (*files.DAMAGED, wave.Error, struct.error) as error:
+      raise InputError(f'{self._place}: not a wav file ({error!r})') from error
     if (channels, width) != (1, 2):
       raise InputError(
         f'{self._place}: expected 1 channel of 2 bytes, found {channels} of {width}'
       )
+    if rate < 1:
+      raise InputError(f'{self._place}: a rate of 0 samples a second')
     if len(samples) != 2 * count:
       raise InputError(f'{self._place}: expected {count} samples, it is cut off')
     return samples.view('<i2').astype(np.int16), rate
@@ -117,13 +121,15 @@ def _contents(path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path, bytes]]:
   try:
     if path.is_dir():
       for file in sorted(path.glob('**/*.wav')):
-        yield file.name, file, file.read_bytes()
+        yield file.name, file, files.read(file)
       return
+    files.check(path)
     with zipfile.ZipFile(path) as archive:
+      files.check_archive(archive)
       for name in archive.namelist():
         if name.endswith('.wav'):
           yield name, path, archive.read(name)
-  except zipfile.BadZipFile as error:
+  except files.DAMAGED as error:
     raise InputError(f'{path}: not a zip file, or damaged ({error})') from error
   except OSError as error:
     raise InputError(f'cannot read {path}: {error.strerror or error}') from error

@@ -13,10 +13,11 @@ import pathlib
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 
+from experiments.datasets import files
+from experiments.datasets.files import Stream, read_bytes
 from experiments.errors import InputError
 
 Path = str | os.PathLike[str]
@@ -24,11 +25,6 @@ Path = str | os.PathLike[str]
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b'\x1f\x8b'
 _MAX_BYTES = 1 << 30  # far above any data set of this format
-_CHUNK = 1 << 20
-
-
-class _Stream(Protocol):
-  def read(self, size: int, /) -> bytes: ...
 
 
 def find(directory: Path, name: str) -> pathlib.Path:
@@ -100,7 +96,7 @@ def read(path: Path, ndim: int) -> np.ndarray:
         f'{path}: truncated, or a corrupt header: expected {size} bytes of data '
         f'for {"x".join(map(str, shape))}, found at most {max(max_bytes, 0)}'
       )
-    data = _read_bytes(stream, size + 1)  # one more: is there anything behind?
+    data = read_bytes(stream, size + 1)  # one more: is there anything behind?
   if len(data) < size:
     raise InputError(
       f'{path}: truncated: expected {size} bytes of data, found {len(data)}'
@@ -111,8 +107,9 @@ def read(path: Path, ndim: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[_Stream, int]]:
+def _opened(path: Path) -> Iterator[tuple[Stream, int]]:
   """The uncompressed stream, and how many bytes it can hold at most."""
+  files.check(pathlib.Path(path))
   try:
     with open(path, 'rb') as file:
       size = os.fstat(file.fileno()).st_size
@@ -141,8 +138,8 @@ def _opened(path: Path) -> Iterator[tuple[_Stream, int]]:
     raise InputError(f'{path}: cannot be read: {error.strerror}') from error
 
 
-def _read_header(stream: _Stream, path: Path, ndim: int) -> tuple[int, ...]:
-  magic = _read_bytes(stream, 4)
+def _read_header(stream: Stream, path: Path, ndim: int) -> tuple[int, ...]:
+  magic = read_bytes(stream, 4)
   expected = bytes([0, 0, _UNSIGNED_BYTE, ndim])
   if magic[:3] == expected[:3] and len(magic) == 4 and magic[3] != ndim:
     raise InputError(
@@ -153,21 +150,10 @@ def _read_header(stream: _Stream, path: Path, ndim: int) -> tuple[int, ...]:
       f'{path}: wrong magic number: expected {expected.hex()}, '
       f'found {magic.hex() or "an empty file"}'
     )
-  sizes = _read_bytes(stream, 4 * ndim)
+  sizes = read_bytes(stream, 4 * ndim)
   if len(sizes) < 4 * ndim:
     raise InputError(
       f'{path}: truncated: expected a header of {4 + 4 * ndim} bytes, '
       f'found {4 + len(sizes)}'
     )
   return struct.unpack(f'>{ndim}I', sizes)
-
-
-def _read_bytes(stream: _Stream, size: int) -> bytes:
-  # In pieces: read(size) would set aside `size` bytes before it reads any.
-  data = bytearray()
-  while len(data) < size:
-    piece = stream.read(min(_CHUNK, size - len(data)))
-    if not piece:
-      break
-    data += piece
-  return bytes(data)

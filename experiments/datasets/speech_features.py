@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from experiments.datasets import fbank, sphere
+from experiments.datasets import fbank, files, sphere
 from experiments.datasets.directories import made
 from experiments.errors import InputError
 
@@ -194,14 +194,14 @@ class _Index:
 def _read(directory: pathlib.Path) -> Features:
   path = directory / _VALUES
   try:
-    index = json.loads((directory / _INDEX).read_text())
+    index = files.parsed((directory / _INDEX).read_text())
     places = np.array(index['places'], np.int64)
     shape = int(places[:, 1].sum()), index['dims']
     if path.stat().st_size != 4 * shape[0] * shape[1]:
       raise ValueError('cut off')
     # Mapped: those of WSJ are larger than the memory of many a machine.
     values = np.memmap(path, '<f4', 'r', shape=shape)
-  except (OSError, ValueError, KeyError, IndexError) as error:
+  except (OSError, ValueError, TypeError, LookupError) as error:
     raise InputError(f'{directory}: not features: delete it ({error})') from error
   about = index['rate'], index['sha256'], index['bad']
   return Features(values, index['names'], places[:, 0], places[:, 1], *about)

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 import wave
 from collections.abc import Mapping
@@ -22,8 +23,9 @@ from experiments.errors import InputError
 _MAGIC = b'NIST_1A\n'
 _SIZE = 1024  # of the header that is written
 _PROGRAM = 'sph2pipe'
+_SECONDS = 60  # for one file
 _BYTE_ORDER = {'01': '<i2', '10': '>i2'}
-_FIELD = re.compile(r'(\S+) -(?:(i|r)|s(\d+)) (.*)')
+_FIELD = re.compile(r'(\S+) -(?:(i|r)|s(\d{1,9})) (.*)')
 
 
 class _Header(NamedTuple):
@@ -165,12 +167,15 @@ def _converted(header: _Header, path: pathlib.Path) -> np.ndarray:
       f'{path}: its samples are {header.coding}: install {_PROGRAM} and put it on PATH'
     )
   command = [program, '-p', '-f', 'wav', os.fspath(path.absolute())]
-  done = subprocess.run(command, capture_output=True, check=False)
+  try:
+    done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS)
+  except (OSError, subprocess.TimeoutExpired) as error:
+    raise InputError(f'{path}: {_PROGRAM} cannot read it ({error})') from error
   try:
     with wave.open(io.BytesIO(done.stdout)) as file:
       width, channels = file.getsampwidth(), file.getnchannels()
       frames = file.readframes(file.getnframes())
-  except (EOFError, wave.Error) as error:
+  except (*files.DAMAGED, wave.Error, struct.error) as error:
     said = done.stderr.decode(errors='replace').strip().splitlines()
     reason = said[-1] if said else error
     raise InputError(f'{path}: {_PROGRAM} cannot read it ({reason})') from error

@@ -164,10 +164,10 @@ def _utterance(place: _Place, own: Mapping[str, pathlib.Path]) -> Utterance:
 def _text(path: pathlib.Path) -> str:
   """What stands behind the first and last sample."""
   content = files.decode(files.read(path), path)
-  match = re.fullmatch(r'\s*\d+\s+\d+\s+(.*\S)\s*', content)
-  if match is None:
+  parts = content.strip().split(maxsplit=2)
+  if len(parts) < 3 or '\n' in parts[2] or not ''.join(parts[:2]).isdecimal():
     raise InputError(f'{path}: expected one line: start end text')
-  return match[1]
+  return parts[2]
 
 
 def _phones(path: pathlib.Path) -> tuple[Interval, ...]:

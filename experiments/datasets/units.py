@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol, Self
 
-from experiments.datasets import pieces
+from experiments.datasets import files, pieces
 from experiments.errors import InputError
 
 PADDING, START, END, UNKNOWN = range(4)
@@ -183,7 +183,9 @@ def restored(kind: str, content: bytes) -> Units:
   """
   if kind == 'pieces':
     return Pieces(pieces.Pieces(content))
-  return {'chars': Characters, 'words': Words}[kind](tuple(json.loads(content)))
+  return {'chars': Characters, 'words': Words}[kind](
+    tuple(files.parsed(content.decode()))
+  )
 
 
 def _body(ids: Iterable[int], size: int) -> list[int]:

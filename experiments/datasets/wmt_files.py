@@ -14,8 +14,12 @@ from experiments.datasets import files
 from experiments.errors import InputError
 
 Texts = list[tuple[str, str]]  # source and target
-# The end of a segment is missing where another one begins, or the line ends.
-_TAG = re.compile(r'<(doc|seg)\b([^>]*)>(?:((?:(?!<seg\b).)*?)</seg>)?', re.IGNORECASE)
+# The end of a segment is missing where another one begins, or the line ends. No part of
+# a line is looked at once for each tag that comes before it.
+_TAG = re.compile(
+  r'<(doc)\b([^<>]*)>|<(seg)\b([^<>]*)>(?:((?:(?!<seg\b).)*?)</seg>)?', re.IGNORECASE
+)
+_DEEPEST = 100  # elements within elements
 # No parser of XML takes these files: a bare & is common.
 _ENTITY = re.compile(
   r'&(?:quot|amp|lt|gt|apos|#\d{1,7}|#x[0-9a-f]{1,6});', re.IGNORECASE
@@ -68,14 +72,17 @@ def _segments(path: pathlib.Path) -> Iterator[Segment]:
 def _tags(line: str, path: pathlib.Path, number: int) -> Iterator[tuple[str, str, str]]:
   """Kind, attributes and content of the documents and segments that begin there."""
   found = list(_TAG.finditer(line))
-  segments = [match for match in found if match[1].lower() == 'seg']
-  complete = all(match[3] is not None for match in segments)
+  segments = [match for match in found if match[3]]
+  complete = all(match[5] is not None for match in segments)
   if not complete or len(re.findall('</?seg', line, re.IGNORECASE)) != 2 * len(
     segments
   ):
     raise InputError(f'{path}: line {number}: expected <seg id=...>...</seg> in a line')
   for match in found:
-    yield match[1].lower(), match[2], match[3] or ''
+    if match[1]:
+      yield 'doc', match[2], ''
+    else:
+      yield 'seg', match[4], match[5]
 
 
 def _attribute(name: str, tag: str) -> str:
@@ -131,10 +138,26 @@ def xml(
   return texts, {'test suite': suites, 'no reference': missing}
 
 
+class _Builder(ET.TreeBuilder):
+  """Refuses what is so deep that to look for elements takes its square."""
+
+  _depth = 0
+
+  def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
+    self._depth += 1
+    if self._depth > _DEEPEST:
+      raise ValueError(f'nested deeper than {_DEEPEST}')
+    return super().start(tag, attrs)
+
+  def end(self, tag: str, /) -> ET.Element:
+    self._depth -= 1
+    return super().end(tag)
+
+
 def _documents(path: pathlib.Path) -> tuple[dict[str, ET.Element], int]:
   """Documents by name, and the number of segments in test suites."""
   try:
-    root = ET.fromstring(files.read(path))
+    root = ET.fromstring(files.read(path), ET.XMLParser(target=_Builder()))
   except (ET.ParseError, LookupError, ValueError) as error:  # encodings are the latter
     raise InputError(f'{path}: not XML ({error})') from error
   documents: dict[str, ET.Element] = {}

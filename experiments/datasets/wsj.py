@@ -35,7 +35,7 @@ TRAINING = ('si84', 'si284')
 # Duplicates, which the usual number of si84 does not count.
 _DROPPED = '11_2_1', 'wsj0/si_tr_s/401/'
 _WANTED = re.compile(r'.*\.(?:wv1|dot|ndx)')
-_ENTRY = re.compile(r'\s*(\w+)\s*:\s*/*(\S+)\s*')
+_ENTRY = re.compile(r'\s*(\w+)\s*:\s*/*+(\S+)\s*')
 _DOT = re.compile(r'(\w{6})00\.dot')
 
 

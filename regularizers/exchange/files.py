@@ -112,6 +112,8 @@ def decode(content: bytes) -> Copy:
     start, data = content[: 8 + length], memoryview(content)[8 + length :]
     header = json.loads(start[8:])
     about = header.pop(RESERVED)
+    if not all(isinstance(value, str) for value in about.values()):
+      raise ValueError('what it says of itself is not text')
     expected = about.pop('crc32').encode()
     if expected != _checksum([start.replace(expected, _UNKNOWN, 1), data]):
       raise ValueError('the checksum is not that of what was written')

@@ -113,7 +113,9 @@ def check_fits(
   count = copy.about.get('num_replicas')
   if count != str(num_replicas):
     raise ExchangeError(f'{path}: one of {count} replicas, expected {num_replicas}')
-  if not copy.about.get('step', '').isdecimal():
+  step = copy.about.get('step', '')
+  # 32 bits hold it; of many digits Python makes no number.
+  if not step.isdecimal() or len(step) > 10 or int(step) >= 1 << 31:
     raise ExchangeError(f'{path}: it has no step, so it is not of a replica')
   for name, leaf in expected.items():
     if name not in copy.leaves:

@@ -304,7 +304,7 @@ BAD_RECORDS = {
   'no seed': ([*GOOD, {'step': 1, 'split': 'train'}], 'line 4: a row without seed'),
   'no step': (
     [GOOD[0], {**final_row(0, 1.0), 'step': '3'}],
-    "line 2: expected a step, found '3'",
+    "line 2: expected a number 'step', found '3'",
   ),
   'unknown seed': ([GOOD[0], final_row(2, 1.0)], 'line 2: seed 2 is not in the header'),
   'no error': (

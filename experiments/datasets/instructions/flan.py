@@ -8,7 +8,6 @@ with ``{question}``, ``{answer}`` and ``{chain_of_thought}`` in them, as Chung e
 """
 
 import ast
-import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,8 @@ from experiments.datasets.instructions.collection import InstructionTask
 from experiments.errors import InputError
 
 FIELDS = 'question', 'answer', 'chain_of_thought'
+# What Python says of a program that it cannot read, or whose value is no literal.
+_NO_LITERAL = ValueError, SyntaxError, TypeError, RecursionError, MemoryError
 Patterns = Sequence[tuple[str, str]]
 PLAIN: Patterns = (
   ('{question}\nSay why, then answer:', '{chain_of_thought}\nThe answer is {answer}.'),
@@ -68,8 +69,8 @@ def _patterns(directory: pathlib.Path, name: str) -> Patterns:
 def _read(path: pathlib.Path) -> Mapping[str, Any]:
   text = files.decode(files.read(path), path)
   try:
-    found = _assigned(text) if path.suffix == '.py' else json.loads(text)
-  except (ValueError, SyntaxError, RecursionError) as error:
+    found = _assigned(text) if path.suffix == '.py' else files.parsed(text)
+  except _NO_LITERAL as error:
     raise InputError(f'{path}: no templates can be read ({error})') from error
   if not isinstance(found, dict):
     raise InputError(f'{path}: expected templates by task')

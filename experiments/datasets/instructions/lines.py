@@ -1,6 +1,5 @@
 """Examples one a line; what is wrong with one is said with file, line and task."""
 
-import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -74,8 +73,8 @@ def fields(line: str) -> Mapping[str, Any]:
     InputError: it is none.
   """
   try:
-    content = json.loads(line)
-  except (ValueError, RecursionError) as error:
+    content = files.parsed(line)
+  except ValueError as error:
     raise InputError(f'not JSON ({error})') from error
   if not isinstance(content, dict):
     raise InputError(f'expected a JSON object, got {line[:60]!r}')

@@ -5,7 +5,6 @@ that are a string or a list, instances without ids, and files without domains, n
 examples or licence. "Alternative Definitions" are further instructions.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,7 +66,7 @@ def _json(path: pathlib.Path) -> Mapping[str, Any]:
   if not text.strip():
     raise InputError(f'{path}: an empty file')
   try:
-    content = json.loads(text)
+    content = files.parsed(text)
   except ValueError as error:
     raise InputError(f'{path}: not JSON ({error})') from error
   if not is_task(content):

@@ -89,12 +89,15 @@ def load(path: pathlib.Path) -> tuple[str, list[Template]]:
   """
   try:
     content = yaml.load(files.decode(files.read(path), path), _Loader)
-  except (yaml.YAMLError, RecursionError) as error:
+  except _NOT_YAML as error:
     raise InputError(f'{path}: not YAML ({" ".join(str(error).split())})') from error
   if not isinstance(content, dict) or not isinstance(content.get('templates'), dict):
     raise InputError(f'{path}: expected dataset and templates')
-  name, subset = str(content.get('dataset')), content.get('subset')
-  name = f'{name}/{subset}' if subset else name
+  name, subset = content.get('dataset'), content.get('subset')
+  for key, given in {'dataset': name, 'subset': subset or ''}.items():
+    if not isinstance(given, str | int):
+      raise InputError(f'{path}: {key}: expected a text, got a {type(given).__name__}')
+  name = f'{name}/{subset}' if subset else str(name)
   own = content['templates'].items()
   found = [_template(key, fields, f'{path}: task {name}') for key, fields in own]
   return name, sorted(found, key=lambda template: template.name)
@@ -103,9 +106,31 @@ def load(path: pathlib.Path) -> tuple[str, list[Template]]:
 class _Loader(yaml.SafeLoader):
   """Knows PromptSource's two tags, as objects."""
 
+  def flatten_mapping(self, node: yaml.MappingNode) -> None:
+    """Values may be referred to, not copied: copies of copies fill any memory."""
+    for key, _ in node.value:
+      if key.tag == 'tag:yaml.org,2002:merge':
+        raise yaml.constructor.ConstructorError(None, None, 'a key <<', key.start_mark)
+
+  def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+    value = super().construct_scalar(node)
+    if isinstance(value, str):
+      value.encode()  # fails for half of a pair of surrogates
+    return value
+
+
+# Beside its own errors, what it makes of `!!int x`, a month 13, and the like.
+_NOT_YAML = (
+  *(yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError),
+  *(AttributeError, OverflowError),
+)
+
 
 def _constructed(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-  assert isinstance(node, yaml.MappingNode)
+  if not isinstance(node, yaml.MappingNode):
+    raise yaml.constructor.ConstructorError(
+      None, None, f'{node.tag}: expected an object', node.start_mark
+    )
   return loader.construct_mapping(node, deep=True)
 
 

@@ -12,7 +12,6 @@ Where nothing says a task's category, it is the benchmark's name.
 
 import dataclasses
 import functools
-import json
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,6 +66,7 @@ def read(directory: pathlib.Path, *, strict: bool = True) -> Collection:
     inner = source.paths[0].relative_to(directory).parts
     root = directory / inner[0] if len(inner) > 1 else directory
     try:
+      _check_name(source)
       task = _task(source, categories(root), strict, skipped)
       if task.id in tasks:
         raise InputError(f'{source.paths[0]}: a second task {task.id}')
@@ -132,7 +132,16 @@ def _name(path: pathlib.Path) -> str:
   """Of a task, without a split, a number of examples and a seed."""
   if re.fullmatch(_SPLIT, path.stem):
     return path.parent.name
-  return re.sub(rf'(_\d+_\d+)?_({_SPLIT})$', '', path.stem)
+  return re.sub(rf'(_\d+_\d+)?_({_SPLIT})$', '', path.stem) or path.stem
+
+
+def _check_name(source: _Source) -> None:
+  """Tasks are drawn and told apart by the bytes of their names."""
+  try:
+    f'{source.benchmark}/{source.name}'.encode()
+  except UnicodeEncodeError as error:
+    place = str(source.paths[0])
+    raise InputError(f'expected a name in UTF-8, found {place!r}') from error
 
 
 def _task(
@@ -193,7 +202,7 @@ def _categories(root: pathlib.Path) -> Mapping[str, str] | None:
   if not path.exists():
     return None
   try:
-    found = json.loads(files.decode(files.read(path), path))
+    found = files.parsed(files.decode(files.read(path), path))
   except ValueError as error:
     raise InputError(f'{path}: not JSON ({error})') from error
   if not isinstance(found, dict) or not all(isinstance(c, str) for c in found.values()):

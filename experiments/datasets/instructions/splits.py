@@ -5,7 +5,6 @@ which nothing is.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -92,7 +91,7 @@ def read(path: pathlib.Path, collection: Collection) -> HeldOut:
   if path.is_dir():
     return _listed(path, collection)
   try:
-    content = json.loads(files.decode(files.read(path), path))
+    content = files.parsed(files.decode(files.read(path), path))
     lists: dict[str, Any] = {name: content[name] for name in ('categories', 'tasks')}
   except (ValueError, TypeError, KeyError) as error:
     raise InputError(f'{path}: expected {{"categories": [], "tasks": []}}') from error

@@ -4,7 +4,6 @@ A text that continues another one is given with the blank before it, and encoded
 own: so no piece reaches over the joint, and it is known what is the answer's.
 """
 
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -83,7 +82,7 @@ class Pieces:
         f'{directory}: the tokenizer has {found} ids, the network {size}: they do not '
         'belong together'
       )
-    config = json.loads(files.decode(files.read(directory / 'config.json'), directory))
+    config = files.json_object(directory / 'config.json')
     # The ids of OPT, if nothing else is said.
     self.size = size
     self.padding = _id(config, 'pad_token_id', 1, size, directory)
