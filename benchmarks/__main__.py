@@ -21,9 +21,9 @@ WAIT = 600.0  # seconds; the load average has forgotten in three minutes
 
 
 def names() -> list[str]:
-  """The modules that are benchmarks: programs that refuse a busy machine."""
+  """The modules that are benchmarks: what ``timing`` launches."""
   found = sorted(FOLDER.glob('*.py'))
-  own = [f for f in found if 'timing.require_quiet_machine(' in f.read_text('utf-8')]
+  own = [f for f in found if 'timing.launch(' in f.read_text('utf-8')]
   return [file.stem for file in own if file.name != '__main__.py']
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-from absl import app, flags
+from absl import flags
 
 from benchmarks import timing
 from experiments import exchanging, runner
@@ -33,9 +33,9 @@ from experiments.drawing import COLORS, saved, tidy
 from experiments.state import State, init_state, stack
 from regularizers.exchange import Directory
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
 INTERVALS = (10, 50, 250)
 TURN = 250  # steps
+SECONDS = 25.0  # of a net, unless --rounds says how many
 PAUSE = 0.02  # seconds before a turn, for what threads of the one before still do
 FOREVER = 10**9
 NETS: Mapping[str, Mapping[str, Any]] = {
@@ -152,7 +152,9 @@ def _begun(job: runner.Job) -> State:
   return init_state(job.task, stack(job.losses), job.optimizer, job.seeds)
 
 
-def measured(name: str, fields: Mapping[str, Any], seconds: float, cache: str) -> Cost:
+def measured(
+  name: str, fields: Mapping[str, Any], rounds: int | None, cache: str
+) -> Cost:
   """All candidates in turn."""
   replica = Replica(fields, cache)
   candidates: dict[Any, Training] = {
@@ -164,7 +166,7 @@ def measured(name: str, fields: Mapping[str, Any], seconds: float, cache: str) -
     for every in INTERVALS:
       exchange = Directory(f'{root}/{every}', 0, 2, every)
       candidates[every] = replica.exchanging(places.enter_context(exchange))
-    times = _times(candidates, seconds)
+    times = _times(candidates, rounds)
   overhead = {}
   for every in INTERVALS:
     ratios = [
@@ -184,20 +186,20 @@ def measured(name: str, fields: Mapping[str, Any], seconds: float, cache: str) -
 
 
 def _times(
-  candidates: Mapping[Any, Training], seconds: float
+  candidates: Mapping[Any, Training], rounds: int | None
 ) -> dict[Any, list[float]]:
-  """Of the turns of each; three rounds at least."""
+  """Of the turns of each; by default for ``SECONDS``, and three rounds at least."""
   for one in candidates.values():
     one.turn()
   times: dict[Any, list[float]] = {key: [] for key in candidates}
-  names, end, rounds = list(candidates), time.monotonic() + seconds, 0
-  while rounds < 3 or time.monotonic() < end:
+  names, end, taken = list(candidates), time.monotonic() + SECONDS, 0
+  while taken < (rounds or 3) or (rounds is None and time.monotonic() < end):
     # The order turns too, so that no candidate always follows the same one.
-    turned = rounds % len(names)
+    turned = taken % len(names)
     for key in names[turned:] + names[:turned]:
       time.sleep(PAUSE)
       times[key].append(candidates[key].turn())
-    rounds += 1
+    taken += 1
   return times
 
 
@@ -244,29 +246,21 @@ def draw(costs: list[Cost], path: pathlib.Path) -> None:
   saved(figure, path)
 
 
-def main(_: list[str]) -> None:
-  """Measures, and writes the results."""
-  load = timing.require_quiet_machine(FORCE.value)
+def page(rounds: int | None, load: str) -> str:
+  """Measures; the page of results."""
   cases = dict(NETS)
   for units in SIZES:
     cases[f'digits, 2 x {units}'] = {'model': 'mnist', 'hidden': (units, units)}
   costs = []
   for name, fields in cases.items():
-    costs.append(measured(name, fields, SECONDS.value, CACHE.value))
+    costs.append(measured(name, fields, rounds, CACHE.value))
     print(costs[-1], flush=True)
+  draw(costs, timing.RESULTS / 'codistillation.png')
   text = report(costs, load)
-  RESULTS.mkdir(exist_ok=True)
-  (RESULTS / 'codistillation.md').write_text(text)
-  draw(costs, RESULTS / 'codistillation.png')
   print(text)
+  return text
 
 
 if __name__ == '__main__':
-  FORCE = flags.DEFINE_boolean('force', False, 'Also on a busy machine.')
-  SECONDS = flags.DEFINE_float(
-    'seconds', 25.0, 'Measured of a net, three rounds at least.'
-  )
-  CACHE = flags.DEFINE_string(
-    'cache_dir', 'runs/clicks', 'Where the click log is kept.'
-  )
-  app.run(main)
+  CACHE = flags.DEFINE_string('cache_dir', 'runs/clicks', 'where the click log is kept')
+  timing.launch('codistillation', page, rounds=None)

@@ -11,8 +11,6 @@ may use cores, as XLA does.
 
 import contextlib
 import datetime
-import os
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -22,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from absl import app, flags
 from flax import nnx
 
 import regularizers as reg
@@ -35,7 +32,6 @@ from experiments.state import init_state, stack
 from experiments.task import Task, classification, functions, state_of
 from experiments.train import training
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
 CLASSES, BATCH, SIDE = 10, 50, 32
 RATE, MOMENTUM = 0.1, 0.9
 MLP_BATCH, MLP_RATE, HIDDEN, FEATURES = 128, 0.05, (1024, 1024), 784
@@ -308,17 +304,13 @@ def page(rounds: int, load: str) -> str:
   return '\n\n'.join([*parts, NOTES]) + '\n'
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  load = timing.require_quiet_machine(flags.FLAGS.force)
-  torch.set_num_threads(len(os.sched_getaffinity(0)))
+def checked(rounds: int, load: str) -> str:
+  """The page, once the candidates have been held against each other."""
+  timing.share_cores()
   for options in CHECKED:
     check_equal(**options)
-  RESULTS.mkdir(exist_ok=True)
-  (RESULTS / 'images.md').write_text(page(flags.FLAGS.rounds, load), encoding='utf-8')
+  return page(rounds, load)
 
 
 if __name__ == '__main__':
-  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
-  flags.DEFINE_integer('rounds', 5, 'Turns of each candidate.')
-  app.run(main)
+  timing.launch('images', checked, rounds=5)

@@ -13,7 +13,6 @@ losses, gradients and answers of both are held against each other.
 import dataclasses
 import datetime
 import functools
-import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,6 @@ import numpy as np
 import optax
 import torch
 import transformers
-from absl import app, flags
 from flax import nnx
 
 import regularizers as reg
@@ -39,7 +37,6 @@ from experiments.models.generation import greedy
 from experiments.models.opt import OPT, graph
 from experiments.models.opt_layers import Sizes
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
 EXAMPLES = 4  # of a row
 CLIP, RATE = 1.0, 1e-4
 Step = Callable[[], object]
@@ -360,20 +357,15 @@ def _said(name: str, case: Case) -> str:
   )
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  load = timing.require_quiet_machine(flags.FLAGS.force)
-  torch.set_num_threads(len(os.sched_getaffinity(0)))
+def checked(rounds: int, load: str) -> str:
+  """The page, once the candidates have been held against each other."""
+  timing.share_cores()
   for case in CASES.values():
     check_equal(case)
-  RESULTS.mkdir(exist_ok=True)
   with tempfile.TemporaryDirectory() as cache:
     packing = packing_rows(pathlib.Path(cache))
-  text = page(CASES, flags.FLAGS.rounds, load, packing)
-  (RESULTS / 'instructions.md').write_text(text, encoding='utf-8')
+  return page(CASES, rounds, load, packing)
 
 
 if __name__ == '__main__':
-  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
-  flags.DEFINE_integer('rounds', 5, 'Turns of each candidate.')
-  app.run(main)
+  timing.launch('instructions', checked, rounds=5)

@@ -19,12 +19,10 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
-from absl import app, flags
 
 import regularizers as reg
 from benchmarks import timing
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
 SHAPES = ((2048, 512, 32000), (704, 200, 10000))
 BASE = (512, 128, 8000)
 MULTIPLES = (1, 2, 4)
@@ -175,15 +173,12 @@ def draw(curves: dict[str, list[tuple[int, float, float]]], path: pathlib.Path) 
   plt.close(figure)
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  load = timing.require_quiet_machine(flags.FLAGS.force)
-  rounds = flags.FLAGS.rounds
+def page(rounds: int, load: str) -> str:
+  """Measures; the page of results."""
   rows = [row for shape in SHAPES for row in measure(shape, rounds)]
   columns = ['rows, D, V', 'value and gradient', 'ms', 'ratio', 'quartiles']
   columns += ['temporary MB', 'of the logits', 'beside a kernel']
-  RESULTS.mkdir(exist_ok=True)
-  draw(scaling(rounds), RESULTS / 'linear.png')
+  draw(scaling(rounds), timing.RESULTS / 'linear.png')
   text = [
     '# Loss and gradient from hidden states and kernel, float32',
     f'`python -m benchmarks.linear`, {datetime.date.today()}, {timing.machine()}; '
@@ -195,10 +190,8 @@ def main(argv: list[str]) -> None:
     '![time against rows and classes](linear.png)',
     NOTES,
   ]
-  (RESULTS / 'linear.md').write_text('\n\n'.join(text) + '\n', encoding='utf-8')
+  return '\n\n'.join(text) + '\n'
 
 
 if __name__ == '__main__':
-  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
-  flags.DEFINE_integer('rounds', 9, 'Turns of each candidate.')
-  app.run(main)
+  timing.launch('linear', page, rounds=9)

@@ -9,7 +9,6 @@ under a mask of classes, and with classes of −inf; one that fails ends the pro
 
 import datetime
 import importlib.util
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import app, flags
 
 import regularizers as reg
 from benchmarks import timing
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
 SHAPES = ((2048, 32000), (704, 10000), (128, 10))
 EPSILON, BETA = 0.1, 0.1
 LossFunction = Callable[..., jax.Array]
@@ -262,11 +259,9 @@ def measure_torch(shape: tuple[int, int], rounds: int) -> list[str]:
   return timing.table_rows(str(shape), steps, rounds, calls=calls)
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  load = timing.require_quiet_machine(flags.FLAGS.force)
+def page(rounds: int, load: str) -> str:
+  """Measures; the page of results."""
   check_correct()
-  rounds = flags.FLAGS.rounds
   rows = [row for shape in SHAPES for row in measure(shape, jnp.float32, rounds)]
   for shape in SHAPES[:2]:
     rows += measure(shape, jnp.bfloat16, rounds)
@@ -284,12 +279,9 @@ def main(argv: list[str]) -> None:
       '## Beside torch (eager), in rounds of their own',
       timing.table(columns, rows),
     ]
-  RESULTS.mkdir(exist_ok=True)
   text.append(NOTES)
-  (RESULTS / 'losses.md').write_text('\n\n'.join(text) + '\n', encoding='utf-8')
+  return '\n\n'.join(text) + '\n'
 
 
 if __name__ == '__main__':
-  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
-  flags.DEFINE_integer('rounds', 15, 'Turns of each candidate.')
-  app.run(main)
+  timing.launch('losses', page, rounds=15)

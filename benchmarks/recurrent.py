@@ -11,8 +11,6 @@ float32). PyTorch gets as many threads as this process may use cores, as XLA doe
 
 import datetime
 import functools
-import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from absl import app, flags
 from flax import nnx
 
 import regularizers as reg
@@ -29,7 +26,6 @@ from benchmarks import timing
 from experiments.models import softmax
 from regularizers import nn
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
 BATCH, UNROLL, VOCABULARY = 20, 35, 10_000
 UNITS = (200, 650)
 UNROLLS = (35, 70, 140)
@@ -231,19 +227,17 @@ def layers_alone(units: int, unroll: int) -> Step:
   return lambda: jax.block_until_ready(gradients(params, features))
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  load = timing.require_quiet_machine(flags.FLAGS.force)
-  torch.set_num_threads(len(os.sched_getaffinity(0)))
+def page(rounds: int, load: str) -> str:
+  """Measures; the page of results."""
+  timing.share_cores()
   check_equal()
-  rounds, rows = flags.FLAGS.rounds, []
+  rows = []
   for units in UNITS:
     rows += timing.table_rows(f'{units}', candidates(units, UNROLLS[0]), rounds)
   growth = {f'unroll {n}': layers_alone(UNITS[0], n) for n in UNROLLS}
   lengths = timing.table_rows(f'{UNITS[0]}', growth, 3 * rounds)
   columns = ['units', 'a training step', 'ms', 'ratio', 'quartiles']
-  RESULTS.mkdir(exist_ok=True)
-  page = [
+  text = [
     f'# Training step of a language model, batch {BATCH}, {VOCABULARY} words, float32',
     f'`python -m benchmarks.recurrent`, {datetime.date.today()}, {timing.machine()}, '
     f'torch {torch.__version__}, {torch.get_num_threads()} threads; {load}; '
@@ -253,11 +247,8 @@ def main(argv: list[str]) -> None:
     'Gradients of the two layers alone as the unroll grows; ratio: against the first.',
     timing.table(columns, lengths),
   ]
-  text_of_page = '\n\n'.join(page) + '\n'
-  (RESULTS / 'recurrent.md').write_text(text_of_page, encoding='utf-8')
+  return '\n\n'.join(text) + '\n'
 
 
 if __name__ == '__main__':
-  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
-  flags.DEFINE_integer('rounds', 9, 'Turns of each candidate.')
-  app.run(main)
+  timing.launch('recurrent', page, rounds=9)

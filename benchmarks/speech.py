@@ -15,15 +15,12 @@ import dataclasses
 import datetime
 import functools
 import itertools
-import os
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 import torch
-from absl import app, flags
 
 from benchmarks import sequences, timing, torch_speech
 from benchmarks.sequences import Step
@@ -38,7 +35,6 @@ from experiments.speech_plots import FRAME
 from experiments.task import Model, Task, functions
 from experiments.translation import translation
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
 CLIP = 1.0
 RATE = 16_000  # samples a second
 SPOKEN = 10  # seconds of the recordings whose features are computed
@@ -226,18 +222,13 @@ def _sizes(cases: Mapping[str, Case]) -> str:
   return '\n'.join(lines)
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  load = timing.require_quiet_machine(flags.FLAGS.force)
-  torch.set_num_threads(len(os.sched_getaffinity(0)))
+def checked(rounds: int, load: str) -> str:
+  """The page, once the candidates have been held against each other."""
+  timing.share_cores()
   own = cases()
   check_equal(own)
-  RESULTS.mkdir(exist_ok=True)
-  text = page(own, flags.FLAGS.rounds, load)
-  (RESULTS / 'speech.md').write_text(text, encoding='utf-8')
+  return page(own, rounds, load)
 
 
 if __name__ == '__main__':
-  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
-  flags.DEFINE_integer('rounds', 9, 'Turns of each candidate.')
-  app.run(main)
+  timing.launch('speech', checked, rounds=9)

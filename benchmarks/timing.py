@@ -2,14 +2,18 @@
 
 import dataclasses
 import os
+import pathlib
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
+from absl import app, flags
 
+RESULTS = pathlib.Path(__file__).parent / 'results'
 QUIET = 0.5  # load average a core
 
 
@@ -84,6 +88,37 @@ def require_quiet_machine(force: bool) -> str:
     )
     raise SystemExit(2)
   return f'load average {now:.2f} a core at the start'
+
+
+def launch(name: str, page: Callable[[Any, str], str], rounds: int | None) -> None:
+  """A benchmark as a program: refuses a busy machine, and writes ``results/NAME.md``.
+
+  Args:
+    name: of the benchmark.
+    page: ``rounds, what the machine was doing -> Markdown``; measures.
+    rounds: unless --rounds says another number; None: ``page`` knows.
+  """
+  force = flags.DEFINE_bool('force', False, 'measure on a busy machine too')
+  turns = flags.DEFINE_integer(
+    'rounds', rounds, 'turns of each candidate', lower_bound=2
+  )
+
+  def main(arguments: Sequence[str]) -> None:
+    if len(arguments) > 1:
+      raise app.UsageError(f'unexpected argument {arguments[1]!r}: flags start with --')
+    load = require_quiet_machine(force.value)
+    RESULTS.mkdir(exist_ok=True)
+    text = page(turns.value, load)
+    (RESULTS / f'{name}.md').write_text(text, encoding='utf-8')
+
+  app.run(main)
+
+
+def share_cores() -> None:
+  """PyTorch gets as many threads as this process may use cores, as XLA does."""
+  import torch
+
+  torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
 def table(columns: list[str], rows: list[str]) -> str:

@@ -17,15 +17,12 @@ import dataclasses
 import datetime
 import functools
 import itertools
-import os
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 import torch
-from absl import app, flags
 
 from benchmarks import sequences, timing, torch_translation
 from benchmarks.sequences import Step
@@ -37,7 +34,6 @@ from experiments.task import Model, Task, functions
 from experiments.translation import translation
 from experiments.wmt_settings import ALL, SIZES
 
-RESULTS = pathlib.Path(__file__).parent / 'results'
 BEAMS = (4, 12)
 ROWS = 16  # sources that are decoded side by side
 
@@ -254,17 +250,12 @@ def _sizes(cases: Mapping[str, Case]) -> str:
   return '\n'.join(lines)
 
 
-def main(argv: list[str]) -> None:
-  del argv
-  load = timing.require_quiet_machine(flags.FLAGS.force)
-  torch.set_num_threads(len(os.sched_getaffinity(0)))
+def checked(rounds: int, load: str) -> str:
+  """The page, once the candidates have been held against each other."""
+  timing.share_cores()
   check_equal(CASES, BEAMS)
-  RESULTS.mkdir(exist_ok=True)
-  text = page(CASES, BEAMS, flags.FLAGS.rounds, load)
-  (RESULTS / 'translation.md').write_text(text, encoding='utf-8')
+  return page(CASES, BEAMS, rounds, load)
 
 
 if __name__ == '__main__':
-  flags.DEFINE_bool('force', False, 'Measure on a busy machine too.')
-  flags.DEFINE_integer('rounds', 15, 'Turns of each candidate.')
-  app.run(main)
+  timing.launch('translation', checked, rounds=15)

@@ -49,7 +49,7 @@ def flags() -> str:
   for name in PROGRAMS:
     module = importlib.import_module(f'experiments.{name}')
     parts += [f'## {name}', f'```text\n{inspect.getdoc(module)}\n```']
-    parts.append('| flag | what it is |\n|---|---|\n' + '\n'.join(_rows(module)))
+    parts.append('\n'.join(['| flag | takes | what it is |', *_rows(module)]))
   return '\n\n'.join(parts) + '\n'
 
 
@@ -59,12 +59,14 @@ which."""
 
 
 def _rows(module) -> list[str]:
-  rows = []
+  from experiments import config
+
+  rows, takes = ['|---|---|---|'], config.takes(module.Config)
   for field in dataclasses.fields(module.Config):
     default = field.default
     tail = '' if default in (None, '', ()) else f'; default: `{default}`'
     text = field.metadata['help'].replace('|', '\\|')
-    rows.append(f'| `--{field.name}` | {text}{tail} |')
+    rows.append(f'| `--{field.name}` | {takes[field.name]} | {text}{tail} |')
   return rows
 
 

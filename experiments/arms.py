@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 import regularizers as reg
+from experiments import config as configs
 from experiments.errors import InputError
 from regularizers.values import Value
 
@@ -88,6 +89,26 @@ PARTS: Mapping[str, Part] = {
 }
 
 
+def compared(default: Sequence[str] | None, *missing: str) -> Any:
+  """The flag ``--arms`` of an experiment whose model has no part named in ``missing``.
+
+  Args:
+    default: the arms; None: they depend on other flags.
+    *missing: names of parts.
+  """
+  names = ', '.join(name for name in PARTS if name not in missing)
+  return configs.flag(
+    default, f'what is compared: {names}, or some of them joined by +'
+  )
+
+
+def values(**by_name: float) -> dict[str, float]:
+  """The values of all parts, by ``part.name``, where each name has one value."""
+  return {
+    f'{part}.{name}': by_name[name] for part in PARTS for name in PARTS[part].values
+  }
+
+
 def parts(arm: str) -> list[str]:
   """The names in ``arm``.
 
@@ -115,6 +136,22 @@ def refuse(arms: Sequence[str], part: str, reason: str) -> None:
   for arm in arms:
     if part in parts(arm):
       raise InputError(f'--arms: no {part} in {arm!r}: {reason}')
+
+
+def has_dropout(arm: str) -> bool:
+  """Whether the network of ``arm`` has dropout."""
+  return 'dropout' in parts(arm)
+
+
+def dropped(config: Any, arm: str) -> Any:
+  """A configuration with its dropout, or without if ``arm`` has none."""
+  return config if has_dropout(arm) else dataclasses.replace(config, dropout=0.0)
+
+
+def check_dropout(config: configs.Config, arms: Sequence[str], *names: str) -> None:
+  """Refuses flags of dropout, ``names``, where none of ``arms`` has it."""
+  if not any(map(has_dropout, arms)):
+    configs.refuse(config, names, 'none of --arms has dropout')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from experiments.comparison import (
 )
 from experiments.datasets.dataset import Dataset
 from experiments.evaluate import Row, evaluate, predict, rows
-from experiments.runs import Run, Series, collect
+from experiments.runs import Run, Series, collect, finished
 from experiments.scores import calibration as scores
 from experiments.state import State, over_runs, stack
 
@@ -146,6 +146,17 @@ def _row(
   return row
 
 
+def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None:
+  """Figures 1 and 2 of Pereyra et al. (2017), and what validation says on the way."""
+  from experiments import curves, plots  # matplotlib takes seconds
+
+  plots.confidence_histogram(directories, workdir / 'confidence.png')
+  curves.gradient_norms(directories, workdir / 'gradient_norm.png')
+  rows = [row for run in collect(directories) for row in run.rows]
+  if any(row['split'] == 'validation' for row in rows):
+    curves.validation_curves(directories, workdir / 'validation.png')
+
+
 def write_report(workdir: pathlib.Path) -> str:
   """Writes ``calibration.md`` and the pictures; returns the text for the terminal.
 
@@ -153,12 +164,11 @@ def write_report(workdir: pathlib.Path) -> str:
   """
   from experiments import calibration_plots  # matplotlib takes seconds
 
-  found = collect(path.parent for path in workdir.glob('*/record.jsonl'))
-  finished = [run for run in found if run.finished]
-  calibration_plots.write(finished, workdir)
-  text = render(finished, markdown=True)
+  runs = finished(workdir)
+  calibration_plots.write(runs, workdir)
+  text = render(runs, markdown=True)
   records.write_whole(workdir / 'calibration.md', text.encode())
-  return render(finished)
+  return render(runs)
 
 
 def render(runs: Sequence[Run], *, markdown: bool = False) -> str:

@@ -105,43 +105,41 @@ class Estimate:
     return f'{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]'
 
 
-def estimate(values: np.ndarray, pairs: np.ndarray, seed: int = 0) -> Estimate:
+def estimate(values: np.ndarray, pairs: np.ndarray) -> Estimate:
   """The mean over pairs and examples; retrains and examples are drawn anew.
 
   Retrains, not pairs: pairs that have one in common are not independent.
   """
-  draws = _draws(values, pairs, _weights(values.shape[1], seed), seed)
+  draws = _draws(values, pairs, _weights(values.shape[1]))
   return _interval(float(values.mean()), draws)
 
 
 def change(
   ours: tuple[np.ndarray, np.ndarray],
   theirs: tuple[np.ndarray, np.ndarray],
-  seed: int = 0,
 ) -> Estimate:
   """Our mean over theirs, minus 1; both of the same examples.
 
   Args:
     ours: values ``[pairs, examples]`` and pairs ``[pairs, 2]``.
     theirs: likewise.
-    seed: of the draws.
   """
-  weights = _weights(ours[0].shape[1], seed)
-  theirs_drawn = _draws(*theirs, weights, seed + 1)
+  weights = _weights(ours[0].shape[1])
+  theirs_drawn = _draws(*theirs, weights, seed=1)  # retrains of their own
   theirs_drawn[theirs_drawn == 0] = np.nan  # no churn, no change of it
-  draws = _draws(*ours, weights, seed) / theirs_drawn
+  draws = _draws(*ours, weights) / theirs_drawn
   mean = float(ours[0].mean() / max(theirs[0].mean(), np.finfo(float).tiny))
   return _interval(mean - 1, draws - 1)
 
 
-def _weights(examples: int, seed: int) -> np.ndarray:
+def _weights(examples: int) -> np.ndarray:
   """``[examples, draws]``, how often each example is drawn."""
-  random = np.random.default_rng([seed, 0])
+  random = np.random.default_rng([0, 0])
   return random.poisson(1.0, (examples, DRAWS)).astype(np.float32)
 
 
 def _draws(
-  values: np.ndarray, pairs: np.ndarray, weights: np.ndarray, seed: int
+  values: np.ndarray, pairs: np.ndarray, weights: np.ndarray, seed: int = 0
 ) -> np.ndarray:
   """``[draws]`` means; NaN where one retrain alone was drawn, or no example."""
   drawn = np.maximum(weights.sum(0), 1)

@@ -15,21 +15,20 @@ without augmentation, retrained on all 50,000 images. The last 5,000 are for --s
 on them.
 """
 
-import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import optax
 from flax import nnx
 
-from experiments import arms, calibration, config, runs, study
+from experiments import arms, calibration, config, study
 from experiments.cifar10_config import DEFAULTS, GRID, VALUES, Config, check, filled
-from experiments.config import by_flag
-from experiments.datasets import batching, cifar10, outside, shapes
+from experiments.config import by_flag, steps
+from experiments.datasets import cifar10, outside, shapes
 from experiments.datasets.dataset import Dataset
 from experiments.models.densenet import DenseNet
 from experiments.pixels import Scale, pixel_classification
-from experiments.task import Task
+from experiments.task import Task, classification_steps
 
 SCALES = {
   'shapes': Scale((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
@@ -48,11 +47,11 @@ def run(config: Config) -> pathlib.Path:
       defaults=VALUES[config.dataset],
       grid=GRID,
       data=data,
-      of_arm=of_arm,
+      of_arm=arms.dropped,
       task=task,
       optimizer=optimizer,
-      steps_per_epoch=steps_per_epoch,
-      pictures=pictures,
+      steps_per_epoch=classification_steps,
+      pictures=calibration.pictures,
     )
   )
 
@@ -75,13 +74,6 @@ def data(config: Config, final: bool) -> dict[int, Dataset]:
     )
     side = cifar10.SIDE
   return calibration.with_outside(own, outside.images(config.outside, side))
-
-
-def of_arm(config: Config, arm: str) -> Config:
-  """Without dropout, unless the arm has it."""
-  if 'dropout' in arms.parts(arm):
-    return config
-  return dataclasses.replace(config, dropout=0.0)
 
 
 def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:
@@ -113,34 +105,13 @@ def optimizer(
   config: Config, datasets: Mapping[int, Dataset]
 ) -> optax.GradientTransformation:
   """SGD with Nesterov momentum and weight decay, whose rate falls in steps."""
-  num_steps = _num_steps(config, next(iter(datasets.values())))
+  num_steps = steps(config, classification_steps(config, next(iter(datasets.values()))))
   falls = {round(share * num_steps): config.decay for share in config.decay_at}
   rate = optax.piecewise_constant_schedule(config.learning_rate, falls)
   return optax.chain(
     optax.add_decayed_weights(config.weight_decay),
     optax.sgd(rate, momentum=config.momentum or None, nesterov=True),
   )
-
-
-def _num_steps(own: Config, dataset: Dataset) -> int:
-  return config.steps(own, steps_per_epoch(own, dataset))
-
-
-def steps_per_epoch(config: Config, dataset: Dataset) -> int:
-  """Full batches."""
-  size = len(dataset.splits['train']['label'])
-  return batching.steps_per_epoch(size, config.batch_size)
-
-
-def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None:
-  """The paper's Figures 1 and 2, and what validation says on the way."""
-  from experiments import curves, plots  # matplotlib takes seconds
-
-  plots.confidence_histogram(directories, workdir / 'confidence.png')
-  curves.gradient_norms(directories, workdir / 'gradient_norm.png')
-  rows = [row for run in runs.collect(directories) for row in run.rows]
-  if any(row['split'] == 'validation' for row in rows):
-    curves.validation_curves(directories, workdir / 'validation.png')
 
 
 def main() -> None:

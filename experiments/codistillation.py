@@ -27,7 +27,7 @@ from typing import Any
 from experiments import codistillation_arms, config, launch, ptb, signals
 from experiments.codistillation_arms import ARMS, EXCHANGED, Arm
 from experiments.codistillation_models import MODELS
-from experiments.config import by_flag, fill, flag
+from experiments.config import by_flag, fill, flag, refuse, single, unused
 from experiments.errors import InputError
 from experiments.progress import Progress
 from experiments.replica_model import shard
@@ -41,15 +41,13 @@ _OF_MODELS = {
   'size': ('ptb',),
 }
 DATASETS = {name: tuple(model.defaults) for name, model in MODELS.items()}
+_SELECT, _TAKEN = 'values are not chosen here', 'none of the arms takes it'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(config.Config):
   """The common flags, and those of replicas."""
 
-  workdir: str = flag(
-    None, 'directory that holds a directory for every arm; default: by --dataset'
-  )
   model: str = flag('ctr', 'what is trained', config.one_of(*MODELS))
   dataset: str = flag(
     None,
@@ -57,9 +55,34 @@ class Config(config.Config):
     + '; default: the first, with --data_dir the first that is not embedded',
   )
   arms: tuple[str, ...] = flag(
-    DEFAULT_ARMS, '; '.join(f'{arm}: {text}' for arm, text in ARMS.items())
+    DEFAULT_ARMS,
+    'what is compared: ' + ', '.join(f'{arm} ({text})' for arm, text in ARMS.items()),
   )
   seeds: int = flag(None, 'number of retrains', config.count)
+  eval_every: int | None = flag(
+    None,
+    'steps between evaluations on validation; default: a twentieth of all',
+    config.count,
+  )
+  log_every: int | None = flag(
+    None,
+    'steps that a training row averages over; default: a twentieth of all',
+    config.count,
+  )
+  checkpoint_every: int | None = flag(
+    None, 'steps between checkpoints; default: a quarter of all', config.count
+  )
+  vmap: bool = config.again(config.Config, 'vmap', True)
+  select: bool = unused(False, _SELECT)
+  select_seeds: int | None = unused(None, _SELECT)
+  select_epochs: int | None = unused(None, _SELECT)
+  epsilon: tuple[float, ...] = flag((), 'strength of label smoothing', config.share)
+  weight: tuple[float, ...] = flag(
+    (), 'weight of what peers or an ensemble teach', config.non_negative
+  )
+  threshold: tuple[float, ...] = unused((), _TAKEN)
+  alpha: tuple[float, ...] = unused((), _TAKEN)
+  rate: tuple[float, ...] = unused((), _TAKEN)
   num_replicas: int = flag(
     2, 'replicas that teach one another, and models of an ensemble', config.count
   )
@@ -71,7 +94,7 @@ class Config(config.Config):
   )
   exchange_every: int = flag(50, 'steps between exchanges', config.count)
   exchange_dir: str | None = flag(
-    None, 'directory that replicas share; default: in --workdir'
+    None, 'directory that replicas share; default: in --workdir', config.named
   )
   replica: int | None = flag(
     None,
@@ -96,7 +119,9 @@ class Config(config.Config):
   num_train: int = flag(
     None, 'training examples (tokens of a text) that are kept; 0: all', config.natural
   )
-  cache_dir: str = flag('runs/clicks', 'where click logs are kept as arrays (ctr)')
+  cache_dir: str = flag(
+    'runs/clicks', 'where click logs are kept as arrays (ctr)', config.named
+  )
   hidden: tuple[int, ...] = flag(
     (), 'units of each layer; of resnet: blocks of each stage', config.count
   )
@@ -110,7 +135,11 @@ class Config(config.Config):
   image_size: int = flag(None, 'side of an image in pixels (resnet)', config.count)
   width: int = flag(None, 'channels of the first stage (resnet)', config.count)
   dropout: float = flag(None, 'share of units dropped', config.share)
-  size: str = flag(None, 'settings of the network (ptb)', config.one_of(*ptb.SIZES))
+  size: str = flag(
+    None,
+    'sets what of the network is not given (ptb)',
+    config.one_of(*ptb.SIZES),
+  )
 
 
 def filled(config: Config) -> Config:
@@ -125,12 +154,13 @@ def filled(config: Config) -> Config:
       f'got {dataset!r}'
     )
   rule = rules[dataset]
-  if rule == 'refused' and config.data_dir:
-    raise InputError(f'--data_dir does not apply to --dataset={dataset}')
+  if rule == 'refused':
+    reason = f'applies to --dataset={" or ".join(takers)} alone'
+    refuse(config, ['data_dir'], reason)
   if rule == 'needed' and not config.data_dir:
     raise InputError(f'--dataset={dataset}: --data_dir says where it is')
-  workdir = config.workdir or f'runs/codistillation_{dataset.replace("/", "_")}'
-  config = dataclasses.replace(config, dataset=dataset, workdir=workdir)
+  config = dataclasses.replace(config, dataset=dataset)
+  config = fill(config, {'workdir': workdir(dataset)})
   defaults = dict(MODELS[config.model].defaults[dataset])
   values = {name: defaults.pop(name) for name in ('weight', 'epsilon', 'hidden')}
   missing: dict[str, Any] = {
@@ -141,6 +171,11 @@ def filled(config: Config) -> Config:
   return fill(dataclasses.replace(config, **missing), defaults)
 
 
+def workdir(dataset: str) -> str:
+  """Where the runs are if nothing else is said."""
+  return f'runs/codistillation_{dataset.replace("/", "_")}'
+
+
 def check(config: Config) -> None:
   """Refuses what makes no sense."""
   for arm in config.arms:
@@ -149,23 +184,23 @@ def check(config: Config) -> None:
     if config.arms.count(arm) > 1:
       raise InputError(f'--arms: {arm} is there twice')
   if config.num_replicas < 2:
-    raise InputError('--num_replicas: expected 2 or more')
-  if config.select:
-    raise InputError('--select: values are not chosen here')
-  for name in ('threshold', 'alpha', 'rate'):
-    if getattr(config, name):
-      raise InputError(f'--{name}: none of the arms takes it')
-  for name in ('weight', 'epsilon'):
-    if len(getattr(config, name)) > 1:
-      raise InputError(f'--{name}: expected one value')
+    raise InputError(f'--num_replicas: expected 2 or more, got {config.num_replicas}')
+  single(config)
   for name, models in _OF_MODELS.items():
-    if getattr(config, name) is not None and config.model not in models:
-      raise InputError(f'--{name} applies to --model={" or ".join(models)}')
+    if config.model not in models:
+      refuse(config, [name], f'applies to --model={" or ".join(models)} alone')
+  if config.model in ('ptb', 'lm') and len({*config.hidden}) > 1:
+    sizes = ', '.join(map(str, config.hidden))
+    raise InputError(
+      f'--hidden: expected layers of one size with --model={config.model}, got {sizes}'
+    )
+  if config.exchange != 'directory':
+    refuse(config, ['replica'], 'applies to --exchange=directory alone')
   if config.replica is not None:
-    if config.exchange != 'directory':
-      raise InputError('--replica applies to --exchange=directory')
     if config.replica >= config.num_replicas:
-      raise InputError(f'--replica: expected 0 to {config.num_replicas - 1}')
+      raise InputError(
+        f'--replica: expected 0 to {config.num_replicas - 1}, got {config.replica}'
+      )
     if not {*config.arms} & {*EXCHANGED}:
       raise InputError(f'--replica: none of --arms is {" or ".join(EXCHANGED)}')
 
@@ -183,7 +218,7 @@ def run(config: Config) -> pathlib.Path:
   arms = [Arm(config, name, data) for name in order]
   if config.replica is not None:
     arms = [arm for arm in arms if arm.exchanged]
-  workdir = pathlib.Path(config.workdir)
+  path = pathlib.Path(config.workdir)
   own = [arm for arm in arms if not launched(arm)]
   total = sum(arm.num_steps * len(arm.seeds) for arm in own if arm.name != 'ensemble')
   with signals.noted() as received, Progress(total, config.replica) as progress:
@@ -196,14 +231,14 @@ def run(config: Config) -> pathlib.Path:
         codistillation_arms.complete(arm, progress, received)
       signals.obey(received)
   if config.replica is None:
-    report(workdir)
+    report(path)
   else:
     names = ', '.join(arm.name for arm in arms)
     print(
       f'replica {config.replica} of {names} has ended; when all have, the same command '
       'without --replica makes the table'
     )
-  return workdir
+  return path
 
 
 def launched(arm: Arm) -> bool:
@@ -219,14 +254,18 @@ def report(workdir: pathlib.Path) -> None:
   print(codistillation_report.write(workdir))
 
 
-def main() -> None:
-  """Reads the flags and runs."""
-  fields = {
-    f'{dataset}': own
+def cases() -> dict[str, dict[str, Any]]:
+  """What ``filled`` puts in, as the help of the flags tells it."""
+  return {
+    dataset: {'workdir': workdir(dataset), **own}
     for model in MODELS.values()
     for dataset, own in model.defaults.items()
   }
-  config.launch(Config, run, by_flag(fields, {}))
+
+
+def main() -> None:
+  """Reads the flags and runs."""
+  config.launch(Config, run, by_flag(cases(), {}))
 
 
 if __name__ == '__main__':

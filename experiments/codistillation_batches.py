@@ -20,7 +20,7 @@ from typing import Any
 from experiments import codistillation, codistillation_arms, config, signals
 from experiments.codistillation_arms import EXCHANGED, Arm
 from experiments.codistillation_models import MODELS
-from experiments.config import by_flag, fill, flag
+from experiments.config import by_flag, fill, flag, unused
 from experiments.errors import InputError
 from experiments.progress import Progress
 from experiments.runs import BASELINE, collect
@@ -32,6 +32,7 @@ DEFAULTS: Mapping[str, Any] = {
   'eval_every': 5,
   'burn_in': 30,
 }
+_ONE = 'replicas are in one process here'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,24 +40,35 @@ class Config(codistillation.Config):
   """The flags of experiments.codistillation, and those of the sweep."""
 
   workdir: str = flag(
-    'runs/codistillation_batches', 'directory that holds a directory for every batch'
+    'runs/codistillation_batches',
+    'directory that holds a directory for every batch',
+    config.named,
   )
-  model: str = flag('mnist', 'what is trained', config.one_of(*MODELS))
+  model: str = config.again(codistillation.Config, 'model', 'mnist')
+  eval_every: int | None = flag(
+    None, 'steps between evaluations on validation', config.count
+  )
   arms: tuple[str, ...] = flag(
     EXCHANGED, 'what is trained where doubling stops to help'
   )
   exchange: str = flag(
     'local', 'one process holds all replicas', config.one_of('local')
   )
-  weight: tuple[float, ...] = flag(
-    (0.3,), 'weight of what the peers teach', config.non_negative
-  )
-  exchange_every: int = flag(5, 'steps between exchanges', config.count)
+  exchange_dir: str | None = unused(None, _ONE)
+  replica: int | None = unused(None, _ONE)
+  weight: tuple[float, ...] = config.again(codistillation.Config, 'weight', (0.3,))
+  exchange_every: int = config.again(codistillation.Config, 'exchange_every', 5)
+  batch_size: int = unused(None, '--batch_sizes takes its place')
+  learning_rate: float = unused(None, '--learning_rates takes its place')
   batch_sizes: tuple[int, ...] = flag(
-    (8, 16, 32, 64, 128, 256, 512), 'each the double of the last', config.count
+    (8, 16, 32, 64, 128, 256, 512),
+    'sizes of a batch, each the double of the last',
+    config.count,
   )
   learning_rates: tuple[float, ...] = flag(
-    (0.02, 0.05, 0.1, 0.2, 0.5), 'tried with each batch', config.positive
+    (0.02, 0.05, 0.1, 0.2, 0.5),
+    'learning rates that are tried with each batch',
+    config.positive,
   )
   target: float = flag(
     0.2, 'log-loss on validation that is to be reached', config.positive
@@ -111,14 +123,9 @@ def run(config: Config) -> pathlib.Path:
 
 def check(config: Config) -> None:
   """Refuses what makes no sense."""
-  for name in ('batch_size', 'learning_rate'):
-    if getattr(config, name) is not None:
-      raise InputError(f'--{name}: --{name}s takes its place')
   pairs = zip(config.batch_sizes, config.batch_sizes[1:], strict=False)
   if len(config.batch_sizes) < 2 or any(2 * a != b for a, b in pairs):
     raise InputError('--batch_sizes: expected two or more, each the double of the last')
-  if config.replica is not None or config.exchange_dir is not None:
-    raise InputError('--replica, --exchange_dir: replicas are in one process here')
   for arm in config.arms:
     if arm not in EXCHANGED:
       raise InputError(f'--arms: expected {" or ".join(EXCHANGED)}, got {arm!r}')
@@ -161,7 +168,12 @@ def _slowness(point: Point) -> tuple[int, float]:
 
 def main() -> None:
   """Reads the flags and runs."""
-  config.launch(Config, run, by_flag({'all': DEFAULTS}, {}))
+  own = {'workdir', 'weight', 'batch_size', 'learning_rate', 'num_epochs', *DEFAULTS}
+  fields = {
+    case: {name: value for name, value in fields.items() if name not in own}
+    for case, fields in codistillation.cases().items()
+  }
+  config.launch(Config, run, by_flag({**fields, '': DEFAULTS}, {}))
 
 
 if __name__ == '__main__':

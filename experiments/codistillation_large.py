@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from experiments.datasets import batching, imagenet, streams, web_text
+from experiments.datasets import imagenet, streams, web_text
 from experiments.datasets.corpus import Corpus
 from experiments.datasets.dataset import Dataset
 from experiments.images import image_classification
@@ -21,7 +21,7 @@ from experiments.language import language_modelling
 from experiments.models.language_model import LanguageModel
 from experiments.models.resnet import RESNET_50, ResNet
 from experiments.replica_model import Model
-from experiments.task import Task
+from experiments.task import Task, classification_steps
 
 _EVAL_STREAMS = 128
 
@@ -73,14 +73,9 @@ def _image_task(config: Any, datasets: Mapping[int, Dataset]) -> Task:
   return image_classification(module, datasets, config.batch_size)
 
 
-def _image_steps(config: Any, dataset: Dataset) -> int:
-  size = len(dataset.splits['train']['label'])
-  return batching.steps_per_epoch(size, config.batch_size)
-
-
 def imagenet_rate(config: Any, dataset: Dataset) -> Callable[[jax.Array], jax.Array]:
   """By step: it warms up and falls by epochs of a replica's part."""
-  per_epoch = max(1, _image_steps(config, dataset) // config.num_replicas)
+  per_epoch = max(1, classification_steps(config, dataset) // config.num_replicas)
   falls = {epoch * per_epoch: _DECAY for epoch in _FALLS}
   constant = optax.piecewise_constant_schedule(config.learning_rate, falls)
   start = min(_START, config.learning_rate)
@@ -145,7 +140,7 @@ RESNET = Model(
   _images,
   _image_task,
   _image_optimizer,
-  _image_steps,
+  classification_steps,
   {'imagenet': 'taken'},
 )
 LANGUAGE_MODEL = Model(

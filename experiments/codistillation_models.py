@@ -9,20 +9,15 @@ from flax import nnx
 
 from experiments import mnist, ptb
 from experiments.codistillation_large import LANGUAGE_MODEL, RESNET
-from experiments.datasets import batching, clicks, criteo, digits
+from experiments.datasets import clicks, criteo, digits
 from experiments.datasets import mnist as mnist_files
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.models.click_network import ClickNetwork
 from experiments.replica_model import Model
-from experiments.task import Task, classification
+from experiments.task import Task, classification, classification_steps
 
 FEATURES = ('number', 'category')
-
-
-def _classifier_steps(config: Any, dataset: Dataset) -> int:
-  size = len(dataset.splits['train']['label'])
-  return batching.steps_per_epoch(size, config.batch_size)
 
 
 def _click_data(config: Any) -> Dataset:
@@ -146,7 +141,7 @@ MODELS: Mapping[str, Model] = {
     _click_data,
     _click_task,
     _click_optimizer,
-    _classifier_steps,
+    classification_steps,
     {'clicks': 'refused', 'criteo': 'needed'},
   ),
   'mnist': Model(
@@ -178,7 +173,7 @@ MODELS: Mapping[str, Model] = {
     _image_data,
     _image_task,
     _image_optimizer,
-    _classifier_steps,
+    classification_steps,
     {'digits': 'refused', 'mnist': 'taken'},
   ),
   'ptb': Model(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from experiments import churn, curves, records, report
 from experiments.drawing import COLORS, saved, tidy
-from experiments.runs import BASELINE, Run, collect
+from experiments.runs import BASELINE, Run, finished
 from experiments.steps_to_target import reached, validation_curves
 
 NOTHING = report.NOTHING
@@ -26,8 +26,7 @@ teachers" adds the steps of the models that were trained before."""
 
 def write(workdir: pathlib.Path) -> str:
   """Writes the tables and the pictures; returns the text for the terminal."""
-  found = collect(path.parent for path in workdir.glob('*/record.jsonl'))
-  runs = [run for run in found if run.finished]
+  runs = finished(workdir)
   directories = [run.path for run in runs]
   text = report.write_report(directories, workdir)
   rows = [_cells(run, runs) for run in runs]

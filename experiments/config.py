@@ -8,7 +8,7 @@ import dataclasses
 import math
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from absl import app, flags, logging
@@ -41,6 +41,18 @@ def flag(default: Any, help: str, check: Check | None = None) -> Any:
   return dataclasses.field(default=default, metadata={'help': help, 'check': check})
 
 
+def unused(default: Any, reason: str) -> Any:
+  """A field that all experiments have, in one that has no use for it."""
+  metadata = {'help': f'not used here: {reason}', 'unused': reason}
+  return dataclasses.field(default=default, metadata=metadata)
+
+
+def again(base: type['Config'], name: str, default: Any) -> Any:
+  """The field ``name`` of ``base`` with another default."""
+  metadata = base.__dataclass_fields__[name].metadata
+  return dataclasses.field(default=default, metadata=metadata)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
   """What all experiments share.
@@ -52,7 +64,7 @@ class Config:
   dataset: str = flag('', 'name of the data set')
   arms: tuple[str, ...] = flag((), "names, or some joined by '+', of what is compared")
   data_dir: str | None = flag(None, 'directory that holds the data set', named)
-  seeds: int = flag(5, 'number of runs an arm: seeds 0, 1, ...', count)
+  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', count)
   num_epochs: int | None = flag(None, 'passes over the training data', count)
   num_steps: int | None = flag(None, 'training steps, in place of --num_epochs', count)
   batch_size: int = flag(None, 'number of examples in a training batch', count)
@@ -66,7 +78,7 @@ class Config:
   checkpoint_every: int | None = flag(
     None, 'steps between checkpoints; default: a third of all', count
   )
-  vmap: bool = flag(True, 'train the runs of an arm side by side')
+  vmap: bool = flag(False, 'train the runs of an arm side by side')
   select: bool = flag(False, 'choose the values of the arms on validation first')
   select_seeds: int | None = flag(
     None, 'number of runs a value with --select; default: --seeds', count
@@ -96,6 +108,8 @@ class Config:
     for field in dataclasses.fields(self):
       check = field.metadata.get('check')
       value = getattr(self, field.name)
+      if 'unused' in field.metadata:
+        refuse(self, [field.name], field.metadata['unused'])
       if check is None or value is None:
         continue
       expected, holds = check
@@ -113,13 +127,41 @@ class Config:
     return {name: getattr(self, name) for name in VALUE_NAMES if getattr(self, name)}
 
 
+def is_given(config: Config, name: str) -> bool:
+  """Whether the user set a flag, before anything is filled in."""
+  default = config.__dataclass_fields__[name].default
+  return bool(getattr(config, name) != default)
+
+
+def refuse(config: Config, names: Iterable[str], reason: str) -> None:
+  """For flags that say nothing beside the others.
+
+  Raises:
+    InputError: one of them is given.
+  """
+  for name in names:
+    if is_given(config, name):
+      raise InputError(f'--{name}: {reason}')
+
+
+def single(config: Config) -> None:
+  """For experiments that take no grid.
+
+  Raises:
+    InputError: a value of a regularizer is given several times.
+  """
+  for name, values in config.given().items():
+    if len(values) > 1:
+      raise InputError(f'--{name}: expected one value, got {len(values)}')
+
+
 def by_flag(
   fields: Mapping[str, Mapping[str, Any]], values: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, Any]]:
   """What an experiment puts in, by flag and then by case.
 
   Args:
-    fields: of its configuration, by case and name.
+    fields: of its configuration, by case (a data set, a size; '': always) and name.
     values: of its arms, by case and ``part.name``.
   """
   result: dict[str, dict[str, Any]] = {}
@@ -129,8 +171,15 @@ def by_flag(
   for case, own in values.items():
     for key, value in own.items():
       part, name = key.split('.')
-      result.setdefault(name, {})[f'{part} on {case}'] = value
+      same = all(other.get(key) == value for other in values.values())
+      result.setdefault(name, {})[part if same else f'{part} on {case}'] = value
   return result
+
+
+def takes(config_class: type[Config]) -> dict[str, str]:
+  """What each flag takes, in words."""
+  parsers = _parsers(config_class)
+  return {name: parser.syntactic_help for name, parser in parsers.items()}
 
 
 def steps(config: Any, per_epoch: int) -> int:
@@ -182,28 +231,38 @@ def launch(
 def _define(
   config_class: type[Config], values: flags.FlagValues, defaults: Defaults
 ) -> None:
-  hints = typing.get_type_hints(config_class)
+  parsers = _parsers(config_class)
   for field in dataclasses.fields(config_class):
-    kind = hints[field.name]
     text = field.metadata['help'] + _default(defaults.get(field.name, {}))
-    if kind is bool:
-      default: Any = field.default
-      option: flags.Flag = flags.BooleanFlag(field.name, default, text)
+    if isinstance(field.default, bool):
+      option: flags.Flag = flags.BooleanFlag(field.name, field.default, text)
     else:
-      option = flags.Flag(_Parser(kind), _Serializer(), field.name, field.default, text)
+      parser = parsers[field.name]
+      option = flags.Flag(parser, _Serializer(), field.name, field.default, text)
       if field.default == ():
         option.default_as_str = None  # the text says it
     flags.DEFINE_flag(option, values, module_name=sys.argv[0])  # shown by --help
 
 
 def _default(by_case: Mapping[str, Any]) -> str:
-  """Says each case, unless all are equal."""
-  if not by_case:
+  """Says each value and its cases, or the one that several have."""
+  cases: dict[str, list[str]] = {}
+  for case, value in by_case.items():
+    cases.setdefault(_Serializer().serialize(value) or 'none', []).append(case)
+  if not cases:
     return ''
-  first, *others = set(by_case.values())
-  if not others:
-    return f'; default: {first}'
-  return '; default: ' + ', '.join(f'{v} ({case})' for case, v in by_case.items())
+  if len(cases) == 1 and (len(by_case) > 1 or '' in by_case):
+    return f'; default: {next(iter(cases))}'
+  said = [f'{value} ({", ".join(own)})' for value, own in cases.items()]
+  return f'; default: {", ".join(said)}'
+
+
+def _parsers(config_class: type[Config]) -> 'dict[str, _Parser]':
+  hints = typing.get_type_hints(config_class)
+  return {
+    field.name: _Parser(hints[field.name], (field.metadata.get('check') or ('',))[0])
+    for field in dataclasses.fields(config_class)
+  }
 
 
 def _parsed(config_class: type[Config], values: flags.FlagValues) -> Config:
@@ -213,14 +272,18 @@ def _parsed(config_class: type[Config], values: flags.FlagValues) -> Config:
 
 
 class _Parser(flags.ArgumentParser):
-  """Of str, int, float, each also ``| None``, and comma-separated tuples of these."""
+  """Of str, int, float, each also ``| None``, and comma-separated tuples of these.
 
-  def __init__(self, kind: Any):
+  There is one for the same arguments: absl keeps them.
+  """
+
+  def __init__(self, kind: Any, expected: str):
     self._tuple = typing.get_origin(kind) is tuple
     kinds = [k for k in typing.get_args(kind) if k not in (type(None), ...)]
     self._element = kinds[0] if kinds else kind
     name = self._element.__name__
-    self.syntactic_help = f'{name},{name},...' if self._tuple else name
+    name = f'{name},{name},...' if self._tuple else name
+    self.syntactic_help = f'{name}: {expected}' if expected else name
 
   def parse(self, argument: Any) -> Any:
     if not isinstance(argument, str):  # a default

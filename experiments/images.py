@@ -14,7 +14,6 @@ def image_classification(
   batch_size: int,
   *,
   eval_batch_size: int = EVAL_BATCH_SIZE,
-  threads: int = imagenet.THREADS,
 ) -> Task:
   """As ``task.classification``, with training images cut and flipped at random.
 
@@ -23,7 +22,6 @@ def image_classification(
     datasets: by seed, from ``imagenet.load``.
     batch_size: of training.
     eval_batch_size: at most, changes no figure.
-    threads: that decode the images of a run.
   """
 
   def batches(split: str, seed: int, start_step: int = 0) -> Iterator[Batch]:
@@ -31,7 +29,7 @@ def image_classification(
     size = batch_size
     if split != 'train':
       size = min(eval_batch_size, len(dataset.splits[split]['label']))
-    return imagenet.batches(dataset, split, size, seed, start_step, threads=threads)
+    return imagenet.batches(dataset, split, size, seed, start_step)
 
   return dataclasses.replace(
     classification(module, datasets, batch_size), batches=batches

@@ -96,7 +96,6 @@ class Answering:
         shown = prompts.shown(pool, example, shots, random)
         made = functools.partial(
           prompts.prompt,
-          task,
           example,
           shown,
           instruction=said,

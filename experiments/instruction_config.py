@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 from experiments import arms, config
-from experiments.config import fill, flag
+from experiments.config import fill, flag, refuse, unused
 from experiments.datasets.instructions import mixtures, prompts
 from experiments.errors import InputError, needs
 from experiments.instruction_settings import DATASETS, SIZES
@@ -29,14 +29,23 @@ class Config(config.Config):
     'natural with --data_dir',
     config.one_of(*DATASETS),
   )
-  arms: tuple[str, ...] = flag(ARMS, 'what is compared: see experiments.arms')
-  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
-  vmap: bool = flag(False, 'train the runs of an arm side by side')
-  cache_dir: str | None = flag(None, 'where the generated tasks are kept')
+  arms: tuple[str, ...] = arms.compared(ARMS, 'batch_norm', 'dropout')
+  batch_size: int = unused(None, '--rows takes its place')
+  num_epochs: int | None = unused(None, '--num_steps takes its place: tasks are drawn')
+  select_epochs: int | None = unused(None, 'tasks are drawn: there are no epochs')
+  cache_dir: str | None = flag(
+    None,
+    "where generated tasks are kept; default: with the user's caches",
+    config.named,
+  )
   lenient: bool = flag(False, 'files that cannot be read are listed and left out')
-  checkpoint: str | None = flag(None, 'directory of an OPT to tune, with its tokenizer')
+  checkpoint: str | None = flag(
+    None, 'directory of an OPT to tune, with its tokenizer', config.named
+  )
   held_out: str | None = flag(
-    None, 'JSON of held-out categories and tasks, or directory of *_tasks.txt'
+    None,
+    'JSON of held-out categories and tasks, or directory of *_tasks.txt',
+    config.named,
   )
   held_out_categories: int = flag(
     2, 'categories of which nothing is trained on', config.natural
@@ -48,14 +57,21 @@ class Config(config.Config):
   )
   cap: int = flag(mixtures.CAP, 'examples of a task that count; 0: all', config.natural)
   temperature: float = flag(2.0, 'of --mixture=temperature', config.positive)
-  shares: tuple[str, ...] = flag((), 'of benchmarks: name:number; others have none')
-  text: str | None = flag(None, 'file of plain text; default: the embedded one')
+  shares: tuple[str, ...] = flag(
+    (),
+    'of benchmarks, name:number; others have none; those of OPT-IML: '
+    + ','.join(f'{name}:{share}' for name, share in mixtures.OPT_IML_SHARES.items()),
+  )
+  text: str | None = flag(
+    None, 'file of plain text; default: the embedded one', config.named
+  )
   text_share: float = flag(0.05, 'share of plain text in tuning', config.probability)
   streams: tuple[str, ...] = flag(
-    (), 'further ones, by their share of the whole: reasoning:0.01,dialogue:0.005'
+    (),
+    'further benchmarks, by their share of the whole: reasoning:0.01,dialogue:0.005',
   )
   streams_dir: str | None = flag(
-    None, 'directory of what --streams names; default: embedded ones'
+    None, 'directory of what --streams names; default: embedded ones', config.named
   )
   train_tasks: int = flag(0, 'tasks that are trained on; 0: all', config.natural)
   train_categories: int = flag(
@@ -71,7 +87,9 @@ class Config(config.Config):
   shots: tuple[int, ...] = flag((0, 2), 'demonstrations in evaluation', config.natural)
   ranking: str = flag('sum', 'by which options are ranked', config.one_of(*RULES))
   free: str = flag(None, 'score of free answers', config.one_of('exact', 'rouge'))
-  size: str = flag(None, 'of the network', config.one_of(*SIZES))
+  size: str = flag(
+    None, 'of the network where there is no --checkpoint', config.one_of(*SIZES)
+  )
   length: int = flag(None, 'ids of a row', config.count)
   rows: int = flag(None, 'rows of a batch', config.count)
   answer: int = flag(None, 'most ids of an answer', config.count)
@@ -81,7 +99,7 @@ class Config(config.Config):
     "write each network to ARM/opt in Hugging Face's layout, by number of the run",
   )
   dropout: float = flag(0.0, 'share of units dropped', config.share)
-  remat: bool = flag(False, 'compute layers again in the backward pass')
+  remat: bool = flag(False, 'save memory: compute layers again in the backward pass')
   scan_layers: bool = flag(False, 'compile one layer and repeat it')
 
 
@@ -95,18 +113,16 @@ def filled(config: Config) -> Config:
 def check(config: Config) -> None:
   """Refuses what does not go together."""
   arms.refuse(config.arms, 'batch_norm', 'the layers have none here')
-  arms.refuse(config.arms, 'dropout', '--dropout is for all arms here')
-  if config.batch_size is not None:
-    raise InputError('--batch_size: --rows takes its place')
-  if config.num_epochs is not None:
-    raise InputError('--num_epochs: --num_steps takes its place: tasks are drawn')
+  arms.refuse(config.arms, 'dropout', '--dropout is that of all arms')
   own = filled(config)
   if own.dataset == 'natural' and not config.data_dir:
-    raise InputError('--dataset=natural: needs --data_dir, a directory of tasks')
-  if own.dataset == 'generated' and config.data_dir:
-    raise InputError('--data_dir applies to --dataset=natural alone')
+    raise InputError('--dataset=natural: --data_dir says where it is')
+  if own.dataset == 'generated':
+    refuse(config, ['data_dir'], 'applies to --dataset=natural alone')
   if own.answer >= own.length:
-    raise InputError('--answer: expected less than --length')
+    raise InputError(
+      f'--answer: expected less than {own.length}, the --length, got {own.answer}'
+    )
   named(config.shares, '--shares')
   if (
     own.text_share
@@ -114,8 +130,8 @@ def check(config: Config) -> None:
     <= own.text_share + sum(named(config.streams, '--streams').values())
   ):
     raise InputError('--streams: expected less than 1 in all, with --text_share')
-  if config.streams_dir and not config.streams:
-    raise InputError('--streams_dir: applies to --streams alone')
+  if not config.streams:
+    refuse(config, ['streams_dir'], 'applies to --streams alone')
   needs('jinja2', 'num2words', 'rouge_score', 'yaml')
   needs(*['tokenizers'] * bool(config.checkpoint))
 

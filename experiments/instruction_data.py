@@ -125,7 +125,7 @@ class Instructions:
         task = self.collection.by_id[name]
         first = task.instructions[0] if task.instructions else ''
         for place in places:
-          made = prompts.prompt(task, task.examples[place], instruction=first)
+          made = prompts.prompt(task.examples[place], instruction=first)
           encoded = prompts.encoded(made, self.tokens, self.options.length + 1)
           found += [] if encoded is None else [encoded]
     return found
@@ -233,7 +233,6 @@ class Stream:
       count = int(random.choice(len(chances), p=chances))
     said = task.instructions
     made = prompts.prompt(
-      task,
       example,
       prompts.shown(self._pool(draw.stream) if count else [], example, count, random),
       instruction=said[random.integers(len(said))] if said else '',

@@ -132,16 +132,14 @@ def _mixture(data: Instructions, seed: int, num_steps: int) -> list[Row]:
 
 def write(workdir: pathlib.Path, shots: Sequence[int]) -> str:
   """Writes the table and the picture by level; returns the table."""
-  found = runs.collect(path.parent for path in workdir.glob('*/record.jsonl'))
   base = workdir / 'base' / 'baseline' / 'record.jsonl'
   arms: dict[str, list[Row]] = {}
   if base.exists():
     arms[UNTUNED] = [row for row in records.read(base) if row.get('final')]
-  for run in found:
+  for run in runs.finished(workdir):
     for series in run.series:
-      if run.finished:
-        arms[series.label] = [dict(row) for row in series.results.values()]
-  names = [f'{level}_{count}' for level in _levels(arms) for count in shots]
+      arms[series.label] = [dict(row) for row in series.results.values()]
+  names = [f'{level}_{count}' for level in _levels(arms, shots) for count in shots]
   text = _table(arms, names)
   categories = _by_category(arms, names)
   records.write_whole(workdir / 'categories.md', f'{categories}\n'.encode())
@@ -150,9 +148,9 @@ def write(workdir: pathlib.Path, shots: Sequence[int]) -> str:
   return text
 
 
-def _levels(arms: Mapping[str, Sequence[Row]]) -> list[str]:
-  first = next(iter(arms.values()))[0]
-  return [name for name in ('instances', 'tasks', 'categories') if f'{name}_0' in first]
+def _levels(arms: Mapping[str, Sequence[Row]], shots: Sequence[int]) -> list[str]:
+  first, levels = next(iter(arms.values()))[0], ('instances', 'tasks', 'categories')
+  return [name for name in levels if f'{name}_{shots[0]}' in first]
 
 
 def _table(arms: Mapping[str, Sequence[Row]], names: Sequence[str]) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments import arms
+
 # Heads of 64 units, inner layers four times as wide, as OPT's. `tiny` is for tests.
 SIZES: Mapping[str, Mapping[str, int]] = {
   'tiny': {'hidden': 64, 'layers': 2},
@@ -37,20 +39,9 @@ DATASETS: Mapping[str, Mapping[str, Any]] = {
     'text_steps': 500,
   },
 }
-VALUES: Mapping[str, Mapping[str, float]] = {
-  name: {
-    'label_smoothing.epsilon': 0.1,
-    'unigram_smoothing.epsilon': 0.1,
-    'label_noise.rate': 0.1,
-    'confidence_penalty.weight': 0.1,
-    'confidence_threshold.weight': 0.1,
-    'confidence_threshold.threshold': 1.0,
-    'confidence_annealed.weight': 0.1,
-    'generalized_entropy.weight': 0.1,
-    'generalized_entropy.alpha': 0.5,
-  }
-  for name in DATASETS
-}
+VALUES: Mapping[str, Mapping[str, float]] = dict.fromkeys(
+  DATASETS, arms.values(epsilon=0.1, rate=0.1, weight=0.1, threshold=1.0, alpha=0.5)
+)
 GRID = {
   'epsilon': (0.05, 0.1, 0.2),
   'rate': (0.05, 0.1, 0.2),

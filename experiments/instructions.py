@@ -26,7 +26,7 @@ was read, and what training and evaluation have in common.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optax
@@ -44,6 +44,7 @@ from experiments import (
 from experiments.config import by_flag, steps
 from experiments.datasets.instructions import read
 from experiments.datasets.instructions.tokens import Bytes, Pieces, Tokens
+from experiments.errors import InputError
 from experiments.evaluate import Row
 from experiments.instruction_answers import Answering
 from experiments.instruction_config import MIXING, Config, check, filled
@@ -66,6 +67,10 @@ def run(config: Config) -> pathlib.Path:
   config = filled(config)
   workdir = pathlib.Path(config.workdir)
   _loaded(config)  # what is at fault in it is told before anything is trained
+  if config.length > (most := _sizes(config).positions):
+    raise InputError(
+      f'--length: expected up to {most}, what the network reads, got {config.length}'
+    )
   study.train(base_study(config))
   study.run(study_of(config))
   own = _loaded(config)
@@ -111,7 +116,7 @@ def _study(config: Config, name: str) -> study.Study:
     task=task,
     optimizer=optimizer,
     steps_per_epoch=lambda config, dataset: 1,
-    pictures=lambda directories, workdir: None,
+    pictures=pictures,
     measure=SCORE,
     chain=1,
     final=final,
@@ -257,6 +262,13 @@ def _exported(config: Config, job: runner.Job, state: State) -> None:
       config=_checkpoint(source).config if source else special,
       tokenizer=pathlib.Path(source) if source else None,
     )
+
+
+def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None:
+  """Validation over time; that by level is of ``instruction_results``."""
+  from experiments import curves  # matplotlib takes seconds
+
+  curves.validation_curves(directories, workdir / 'validation.png')
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ def language_modelling(
   batch_size: int,
   unroll: int,
   eval_streams: int,
-  eval_rows: int | None = None,
   fused: bool = False,
 ) -> Task:
   """The next token, with the state of the model carried from batch to batch.
@@ -34,7 +33,6 @@ def language_modelling(
     batch_size: streams that training reads side by side.
     unroll: tokens of a stream in a batch: as far as gradients go back.
     eval_streams: parts that validation and test are cut into.
-    eval_rows: parts evaluated side by side, which changes no figure; default: all.
     fused: the loss is computed from hidden states, and logits are not kept.
   """
   init_model, merged = functions(module)
@@ -70,7 +68,7 @@ def language_modelling(
     tokens = corpus.splits[split]['label']
     if split == 'train':
       return streams.training(tokens, corpus.eos, batch_size, unroll, start_step)
-    return streams.evaluation(tokens, corpus.eos, eval_streams, unroll, eval_rows)
+    return streams.evaluation(tokens, corpus.eos, eval_streams, unroll)
 
   return Task(
     *(init, apply, batches, fused_objective if fused else objective, begin),

@@ -14,28 +14,28 @@ is the paper's protocol; results/mnist/ holds what it gave at a short budget.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import optax
 from flax import nnx
 
 from experiments import arms, calibration, config, study
-from experiments.config import by_flag, fill, flag
-from experiments.datasets import batching, digits, mnist, outside
+from experiments.config import by_flag, fill, flag, refuse
+from experiments.datasets import digits, mnist, outside
 from experiments.datasets.dataset import Dataset
 from experiments.errors import InputError
 from experiments.models.mlp import MLP
-from experiments.task import Task, classification
+from experiments.task import Task, classification, classification_steps
 
 ARMS = ('baseline', 'dropout', 'label_smoothing', 'confidence_penalty')
-PARTS = [part for part in arms.PARTS if part != 'batch_norm']
 
 # What the user leaves out, by data set. The paper states neither batch size nor
 # length for MNIST.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
   'digits': {
     'workdir': 'runs/digits',
+    'seeds': 5,
     'num_train': 200,
     'num_epochs': 60,
     'batch_size': 64,
@@ -47,6 +47,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
   },
   'mnist': {
     'workdir': 'runs/mnist',
+    'seeds': 5,
     'num_train': 0,
     'num_epochs': 20,
     'batch_size': 128,
@@ -57,20 +58,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     'init_std': 0.01,
   },
 }
-VALUES: Mapping[str, Mapping[str, float]] = {
-  name: {
-    'label_smoothing.epsilon': 0.1,
-    'unigram_smoothing.epsilon': 0.1,
-    'label_noise.rate': 0.1,
-    'confidence_penalty.weight': 1.0,
-    'confidence_threshold.weight': 1.0,
-    'confidence_threshold.threshold': 1.0,
-    'confidence_annealed.weight': 1.0,
-    'generalized_entropy.weight': 1.0,
-    'generalized_entropy.alpha': 0.5,
-  }
-  for name in DEFAULTS
-}
+VALUES: Mapping[str, Mapping[str, float]] = dict.fromkeys(
+  DEFAULTS, arms.values(epsilon=0.1, rate=0.1, weight=1.0, threshold=1.0, alpha=0.5)
+)
 # The paper's.
 GRID = {
   'epsilon': (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
@@ -83,9 +73,8 @@ class Config(config.Config):
   """The common flags, and what is particular to MNIST."""
 
   dataset: str = flag('digits', 'digits (embedded) or mnist', config.one_of(*DEFAULTS))
-  arms: tuple[str, ...] = flag(
-    ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
-  )
+  arms: tuple[str, ...] = arms.compared(ARMS, 'batch_norm')
+  vmap: bool = config.again(config.Config, 'vmap', True)
   hidden: tuple[int, ...] = flag(
     (1024, 1024), 'sizes of the hidden layers', config.count
   )
@@ -101,7 +90,7 @@ class Config(config.Config):
     'can be fitted on them (mnist)',
   )
   dropout: float = flag(
-    None, 'share of hidden units dropped in arms with dropout', config.share
+    None, 'share of units dropped in arms with dropout', config.share
   )
   dropout_learning_rate: float = flag(
     None, 'learning rate of arms with dropout', config.positive
@@ -122,17 +111,12 @@ def filled(config: Config) -> Config:
 def check(config: Config) -> None:
   """Refuses, before anything is filled in, what these data and arms cannot use."""
   if config.dataset == 'digits':
-    unused, reason = ['data_dir', 'hold_out'], 'applies to --dataset=mnist alone'
+    refuse(config, ('data_dir', 'hold_out'), 'applies to --dataset=mnist alone')
   else:
-    unused, reason = ['num_train', 'label_noise'], 'applies to --dataset=digits alone'
-  for name in unused:
-    if getattr(config, name):
-      raise InputError(f'--{name} {reason}')
+    others = (*['num_train'] * bool(config.num_train), 'label_noise')  # 0: all there
+    refuse(config, others, 'applies to --dataset=digits alone')
   arms.refuse(config.arms, 'batch_norm', 'the network has no recurrent layers')
-  if not any('dropout' in arms.parts(arm) for arm in config.arms):
-    for name in ('dropout', 'dropout_learning_rate'):
-      if getattr(config, name) is not None:
-        raise InputError(f'--{name}: none of --arms has dropout')
+  arms.check_dropout(config, config.arms, 'dropout', 'dropout_learning_rate')
   if (config.num_train or 0) > digits.NUM_TRAIN:
     raise InputError(
       f'--num_train: expected 1 to {digits.NUM_TRAIN}, or 0 for all of them, '
@@ -153,8 +137,8 @@ def run(config: Config) -> pathlib.Path:
       of_arm=of_arm,
       task=task,
       optimizer=optimizer,
-      steps_per_epoch=steps_per_epoch,
-      pictures=pictures,
+      steps_per_epoch=classification_steps,
+      pictures=calibration.pictures,
     )
   )
 
@@ -174,12 +158,10 @@ def data(config: Config, final: bool) -> dict[int, Dataset]:
 
 def of_arm(config: Config, arm: str) -> Config:
   """Without dropout, or with the learning rate that goes with it."""
-  if 'dropout' in arms.parts(arm):
-    changes: dict[str, Any] = {'learning_rate': config.dropout_learning_rate}
-  else:
-    changes = {'dropout': 0.0}
-  changes['dropout_learning_rate'] = None  # it has done its duty
-  return dataclasses.replace(config, **changes)
+  rates: dict[str, Any] = {'dropout_learning_rate': None}  # it has done its duty
+  if arms.has_dropout(arm):
+    rates['learning_rate'] = config.dropout_learning_rate
+  return dataclasses.replace(arms.dropped(config, arm), **rates)
 
 
 def task(config: Config, datasets: Mapping[int, Dataset]) -> Task:
@@ -206,20 +188,6 @@ def optimizer(
   """SGD with a constant learning rate."""
   del datasets
   return optax.sgd(config.learning_rate, momentum=config.momentum or None)
-
-
-def steps_per_epoch(config: Config, dataset: Dataset) -> int:
-  """Full batches."""
-  size = len(dataset.splits['train']['label'])
-  return batching.steps_per_epoch(size, config.batch_size)
-
-
-def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None:
-  """The paper's Figures 1 and 2."""
-  from experiments import curves, plots  # matplotlib takes seconds
-
-  plots.confidence_histogram(directories, workdir / 'confidence.png')
-  curves.gradient_norms(directories, workdir / 'gradient_norm.png')
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ import optax
 from flax import nnx
 
 from experiments import arms, config, study
-from experiments.config import by_flag, fill, flag
+from experiments.config import by_flag, fill, flag, refuse
 from experiments.datasets import corpus, pydoc, streams, text
 from experiments.datasets.corpus import Corpus
 from experiments.errors import InputError
@@ -53,7 +53,6 @@ ARMS = (
   'confidence_penalty',
   'generalized_entropy',
 )
-PARTS = [part for part in arms.PARTS if part != 'dropout']
 UNITS = config.one_of(*corpus.UNITS)
 MODES = ('none', 'frame', 'sequence')
 PLACEMENTS = ('input_to_hidden', 'layer_input', 'hidden_to_hidden', 'pre_activation')
@@ -169,10 +168,7 @@ class Config(config.Config):
     'pydoc (embedded) or text; default: text with --data_dir',
     config.one_of(*DATASETS),
   )
-  arms: tuple[str, ...] = flag(
-    ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
-  )
-  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
+  arms: tuple[str, ...] = arms.compared(ARMS, 'dropout')
   eval_every: int | None = flag(
     None, 'steps between evaluations on validation; default: an epoch', config.count
   )
@@ -180,7 +176,6 @@ class Config(config.Config):
     None, 'steps that a training row averages over; default: an epoch', config.count
   )
   checkpoint_every: int | None = flag(None, 'steps between checkpoints', config.count)
-  vmap: bool = flag(False, 'train the runs of an arm side by side')
   tokens: str = flag('word', 'what is predicted: word or char', UNITS)
   num_train: int | None = flag(
     None,
@@ -198,7 +193,7 @@ class Config(config.Config):
     None, 'size of the vector of a token; default: --hidden', config.count
   )
   unroll: int = flag(None, 'time steps that gradients go back', config.count)
-  dropout: float = flag(None, 'share dropped between the layers', config.share)
+  dropout: float = flag(None, 'share of units dropped between the layers', config.share)
   init_scale: float = flag(
     None,
     'initial weights are uniform in +-this; 0: by the size of a layer',
@@ -215,13 +210,13 @@ class Config(config.Config):
   )
   batch_norm: str = flag(
     None,
-    f'statistics of batch normalization, {", ".join(MODES)}: of arms with batch_norm '
-    'if there are any (default there: frame), of all arms otherwise',
+    'statistics of batch normalization, of arms with batch_norm if there are any, of '
+    'all arms otherwise; default: frame with such an arm, none without',
     config.one_of(*MODES),
   )
   placement: str | None = flag(
     None,
-    f'what batch normalization normalizes: {", ".join(PLACEMENTS)}',
+    'what batch normalization normalizes',
     config.one_of(*PLACEMENTS),
   )
   norm_scale: float = flag(1.0, 'initial scale of what is normalized', config.positive)
@@ -253,24 +248,23 @@ def _normalized(config: Config) -> list[str]:
 
 def check(config: Config) -> None:
   """Refuses, before anything is filled in, what these data and arms cannot use."""
-  if config.dataset == 'pydoc' and config.data_dir:
-    raise InputError('--data_dir applies to --dataset=text alone')
+  if config.dataset == 'pydoc':
+    refuse(config, ['data_dir'], 'applies to --dataset=text alone')
   if config.dataset == 'text' and not config.data_dir:
     raise InputError('--dataset=text: --data_dir says where it is')
   arms.refuse(config.arms, 'dropout', '--dropout is that of all arms')
   if _normalized(config) and config.batch_norm == 'none':
-    raise InputError(f'--batch_norm=none, but an arm is {_normalized(config)[0]}')
+    raise InputError(f'--batch_norm=none: an arm is {_normalized(config)[0]}')
   normalized = _normalized(config) or (config.batch_norm or 'none') != 'none'
-  for name, given in (
-    ('placement', config.placement),
-    ('norm_scale', config.norm_scale != 1.0),
-  ):
-    if given and not normalized:
-      raise InputError(f'--{name}: applies with --batch_norm or an arm batch_norm')
+  if not normalized:
+    reason = 'applies to --batch_norm or an arm batch_norm alone'
+    refuse(config, ('placement', 'norm_scale'), reason)
   if normalized and config.batch_norm != 'sequence' and config.batch_size == 1:
     raise InputError('--batch_norm=frame: expected --batch_size of 2 or more, got 1')
   if config.placement in PLACEMENTS[2:] and config.batch_norm == 'sequence':
-    raise InputError(f'--placement={config.placement} goes with --batch_norm=frame')
+    raise InputError(
+      f'--placement={config.placement}: applies to --batch_norm=frame alone'
+    )
 
 
 def run(config: Config) -> pathlib.Path:
@@ -385,10 +379,14 @@ def pictures(directories: Sequence[pathlib.Path], workdir: pathlib.Path) -> None
   curves.against_values([workdir], workdir / 'weights.png')
 
 
+def cases() -> dict[str, Mapping[str, Any]]:
+  """What ``filled`` puts in, as the help of the flags tells it."""
+  return {**SIZES, **DATASETS, '': _ALL}
+
+
 def main() -> None:
   """Reads the flags and runs."""
-  cases = {size: {**_ALL, **fields} for size, fields in SIZES.items()}
-  config.launch(Config, run, by_flag({**cases, **DATASETS}, VALUES))
+  config.launch(Config, run, by_flag(cases(), VALUES))
 
 
 if __name__ == '__main__':

@@ -26,8 +26,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import arms, config, ptb, runner, study
-from experiments.config import by_flag, fill, flag
-from experiments.errors import InputError
+from experiments.config import by_flag, fill, flag, single, unused
 
 # The paper: three layers of 250 units, 20 epochs, batches of 32 and more, and a search
 # over rate and momentum.
@@ -44,6 +43,7 @@ DEFAULTS: Mapping[str, Any] = {
   'num_epochs': 6,
   'placement': 'pre_activation',
 }
+_SELECT = 'applies to experiments.ptb; a grid here is of rates'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,19 @@ class Config(ptb.Config):
   """The flags of experiments.ptb, and several learning rates."""
 
   workdir: str = flag(
-    'runs/ptb_batch_norm', 'directory that holds a directory for every learning rate'
+    'runs/ptb_batch_norm',
+    'directory that holds a directory for every learning rate',
+    config.named,
   )
-  arms: tuple[str, ...] = flag(('baseline', 'batch_norm'), 'what is compared')
+  arms: tuple[str, ...] = config.again(ptb.Config, 'arms', ('baseline', 'batch_norm'))
+  learning_rate: float = unused(None, '--learning_rates takes its place')
   learning_rates: tuple[float, ...] = flag(
-    (0.0003, 0.003, 0.03, 0.3), 'learning rates', config.positive
+    (0.0003, 0.003, 0.03, 0.3), 'learning rates that are tried', config.positive
   )
-  tokens: str = flag('char', 'what is predicted: word or char', ptb.UNITS)
+  tokens: str = config.again(ptb.Config, 'tokens', 'char')
+  select: bool = unused(False, _SELECT)
+  select_seeds: int | None = unused(None, _SELECT)
+  select_epochs: int | None = unused(None, _SELECT)
 
 
 def run(config: Config) -> pathlib.Path:
@@ -83,14 +89,8 @@ def run(config: Config) -> pathlib.Path:
 
 def check(config: Config) -> None:
   """Refuses, before anything is filled in, what has no place here."""
-  if config.learning_rate is not None:
-    raise InputError('--learning_rate: --learning_rates takes its place')
-  if config.select:
-    raise InputError('--select: applies to experiments.ptb; a grid here is of rates')
   arms.check(config.arms, config.given())
-  for name, values in config.given().items():
-    if len(values) > 1:
-      raise InputError(f'--{name}: expected one value, got {len(values)}')
+  single(config)
   ptb.check(config)
 
 
@@ -110,7 +110,15 @@ def of_rate(config: Config, rate: float, arm: str) -> ptb.Config:
 
 def main() -> None:
   """Reads the flags and runs."""
-  config.launch(Config, run, by_flag({'all': DEFAULTS}, {}))
+  fields = {
+    case: {name: DEFAULTS.get(name, value) for name, value in own.items()}
+    for case, own in ptb.cases().items()
+  }
+  fields[''] |= DEFAULTS
+  for own in fields.values():
+    for name in ('workdir', 'learning_rate'):
+      own.pop(name, None)
+  config.launch(Config, run, by_flag(fields, ptb.VALUES))
 
 
 if __name__ == '__main__':

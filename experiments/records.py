@@ -98,9 +98,12 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     if not line.endswith('\n'):
       break  # cut off while it was written
     try:
-      lines.append(files.parsed(line))
+      found = files.parsed(line)
     except ValueError as error:
       raise InputError(f'{path}: line {number} is not JSON') from error
+    if not isinstance(found, dict):
+      raise InputError(f'{path}: line {number}: expected an object, found {found!r}')
+    lines.append(found)
   return lines
 
 
@@ -120,7 +123,7 @@ def cut_back(path: pathlib.Path, header: Row, step: int) -> None:
   A file that is missing gets the header, if nothing was trained yet.
 
   Raises:
-    InputError: there are steps, but no record of them.
+    InputError: there are steps, but no record of them, or a row has none.
   """
   lines = read(path)
   if step and not lines:
@@ -129,7 +132,7 @@ def cut_back(path: pathlib.Path, header: Row, step: int) -> None:
       'remove the directory to start anew'
     )
   for number, row in enumerate(lines[1:], 2):
-    if not isinstance(row, dict) or not isinstance(row.get('step'), int):
+    if not isinstance(row.get('step'), int):
       raise InputError(f'{path}: line {number}: expected a row with a step')
   kept = [row for row in lines[1:] if row['step'] <= step and not row.get('final')]
   write_whole(path, _encode([lines[0] if lines else header, *kept]))

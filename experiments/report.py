@@ -244,6 +244,10 @@ def main(
 if __name__ == '__main__':
   from absl import app, flags
 
-  _OUTPUT = flags.DEFINE_string('output', None, 'Where to write the table.')
-  _README = flags.DEFINE_string('readme', None, 'File whose evidence table to renew.')
+  _OUTPUT = flags.DEFINE_string(
+    'output', None, 'directory that the tables are written to'
+  )
+  _README = flags.DEFINE_string(
+    'readme', None, 'file whose table of evidence is renewed'
+  )
   app.run(lambda argv: main(argv, _OUTPUT.value, _README.value))

@@ -149,6 +149,12 @@ def collect(paths: Iterable[Path]) -> list[Run]:
   return sorted(runs, key=lambda run: (run.experiment, run.dataset, *order(run.arm)))
 
 
+def finished(workdir: pathlib.Path) -> list[Run]:
+  """The finished runs directly in ``workdir``, whatever commands trained them."""
+  found = collect(path.parent for path in workdir.glob('*/record.jsonl'))
+  return [run for run in found if run.finished]
+
+
 def order(arm: str) -> tuple[int, str]:
   """Sorts arms as tables and plots show them."""
   return (_ORDER.index(arm) if arm in _ORDER else len(_ORDER), arm)
@@ -165,15 +171,9 @@ def _records(path: Path) -> Sequence[pathlib.Path]:
 
 
 def _read(file: pathlib.Path) -> Run:
-  try:
-    lines = records.read(file)
-  except (OSError, UnicodeDecodeError) as error:
-    raise InputError(f'{file}: cannot be read: {error}') from error
+  lines = records.read(file)
   if not lines:
     raise InputError(f'{file}: line 1: expected a header, found an empty file')
-  for number, line in enumerate(lines, 1):
-    if not isinstance(line, dict):
-      raise InputError(f'{file}: line {number}: expected an object, found {line!r}')
   header, *rows = lines
   _check_header(header, f'{file}: line 1')
   seen: dict[Any, int] = {}

@@ -7,6 +7,7 @@ ARM/model/target.units
 ARM/model/1/                   the same of the first run of the next point of a grid
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -90,7 +91,10 @@ def configuration(place: pathlib.Path) -> dict[str, Any]:
     raise InputError(f'{place.parent}: nothing is trained there; leave out --decode')
   try:
     content = files.parsed(files.decode(files.read(path), path))
-    return {name: dict(content[name]) for name in ('flags', 'run', 'lengths')}
+    found = {name: dict(content[name]) for name in ('flags', 'run', 'lengths')}
+    for field in dataclasses.fields(Decoding):
+      _ = found['flags'][field.name]
+    return found
   except (ValueError, TypeError, KeyError) as error:
     raise InputError(f'{path}: not the configuration of a translator') from error
 
@@ -104,9 +108,13 @@ def read(place: pathlib.Path, module: Module, options: Decoding) -> Saved:
   content = configuration(place)
   flags, lengths = content['flags'], content['lengths']
   source, target = (_units(place, side, flags) for side in ('source', 'target'))
-  made = module(flags, source.size, target.size)
-  weights = _filled(place / 'weights.safetensors', made)
-  return Saved(Translator(made, source, target, **lengths, options=options), weights)
+  try:
+    made = module(flags, source.size, target.size)
+    translator = Translator(made, source, target, **lengths, options=options)
+  except (KeyError, TypeError) as error:
+    path = place / 'config.json'
+    raise InputError(f'{path}: not the configuration of a translator') from error
+  return Saved(translator, _filled(place / 'weights.safetensors', made))
 
 
 def _units(place: pathlib.Path, side: str, flags: Mapping[str, Any]) -> Units:

@@ -11,9 +11,6 @@ from experiments.decoding import Decoding
 class Config(config.Config):
   """The common flags, and those of attention and its search."""
 
-  seeds: int = flag(None, 'number of runs an arm: seeds 0, 1, ...', config.count)
-  # At the sizes of `numbers` three runs side by side take 1.2 times as long.
-  vmap: bool = flag(False, 'train the runs of an arm side by side')
   num_shapes: int = flag(None, 'most shapes of a batch', config.count)
   embedding: int = flag(None, 'size of the vector of a symbol', config.count)
   attention: int = flag(None, 'units of the attention', config.count)

@@ -5,30 +5,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import arms, config, sequences_config
-from experiments.config import fill, flag
+from experiments.config import fill, flag, refuse, unused
 from experiments.errors import InputError, needs
 from experiments.models.listener import MERGES
 from experiments.speech_settings import Defaults
 
-ARMS = ('baseline', 'label_smoothing', 'unigram_smoothing', 'confidence_penalty')
-FRAME_ARMS = ('baseline', 'batch_norm')
 _OF_LAS = (
   *('embedding', 'halvings', 'merge', 'attention', 'filters', 'filter_width'),
   *('beam', 'length_penalty', 'coverage_penalty', 'init_scale'),
 )
+_OF_DATASETS = {
+  'synthetic': ('speakers',),
+  'fsdd': ('data_dir', 'left_out'),
+  **dict.fromkeys(('timit', 'wsj'), ('manual_dir',)),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(sequences_config.Config):
   """The common flags, and what is particular to speech."""
 
-  arms: tuple[str, ...] = flag(
-    (), f'what is compared: {", ".join(arms.PARTS)}, or some of them joined by +'
-  )
-  manual_dir: str | None = flag(None, "directory of the LDC's corpus")
+  arms: tuple[str, ...] = arms.compared(None)
+  batch_size: int = unused(None, '--batch_frames takes its place')
+  manual_dir: str | None = flag(None, "directory of the LDC's corpus", config.named)
   cache_dir: str | None = flag(
     None,
     "where synthetic corpora and features are kept; default: with the user's caches",
+    config.named,
   )
   skip_bad: bool = flag(
     False, 'leave out recordings that are missing or damaged, and say which'
@@ -56,11 +59,13 @@ class Config(sequences_config.Config):
   filter_width: int = flag(None, 'places that a filter covers, odd', config.count)
   batch_norm: bool = flag(False, 'batch normalization in all arms')
   optimizer: str = flag(None, 'adam or sgd', config.one_of('adam', 'sgd'))
-  momentum: float = flag(None, 'of sgd', config.share)
+  momentum: float = flag(None, 'momentum of the optimizer (sgd)', config.share)
   decay_at: tuple[float, ...] = flag(
     None, 'shares of training after which the rate falls', config.share
   )
-  decay: float = flag(None, 'what it is multiplied by there', config.positive)
+  decay: float = flag(
+    None, 'what the learning rate is multiplied by there', config.positive
+  )
   weight_decay: float = flag(
     None, 'times the weights, added to the gradient', config.non_negative
   )
@@ -86,10 +91,7 @@ def filled(config: Any, datasets: Defaults, sizes: Sizes) -> Any:
       f'--size: expected one of {", ".join(own)} for --model={config.model}, '
       f'got {config.size!r}'
     )
-  chosen: tuple[str, ...] = FRAME_ARMS if config.model == 'framewise' else ARMS
-  if config.size == 'timit':  # as in the paper
-    chosen = ('dropout', *(f'dropout+{arm}' for arm in ARMS[1:]))
-  return fill(dataclasses.replace(config, arms=config.arms or chosen), own[config.size])
+  return fill(config, own[config.size])
 
 
 def cases(datasets: Defaults, sizes: Sizes) -> Defaults:
@@ -108,37 +110,20 @@ def check(config: Any, datasets: Defaults, sizes: Sizes) -> None:
   """Refuses, before anything is filled in, what these data and arms cannot use."""
   own = filled(config, datasets, sizes)
   if own.model == 'las':
-    arms.refuse(own.arms, 'batch_norm', '--model=framewise has it')
-    if own.batch_norm:
-      raise InputError('--batch_norm applies to --model=framewise alone')
+    arms.refuse(own.arms, 'batch_norm', '--model=las has none')
+    refuse(config, ['batch_norm'], 'applies to --model=framewise alone')
   else:
-    for name in _OF_LAS:
-      if getattr(config, name) is not None:
-        raise InputError(f'--{name} applies to --model=las alone')
+    refuse(config, (*_OF_LAS, 'loss'), 'applies to --model=las alone')
     if own.dataset == 'fsdd':
       raise InputError('--model=framewise: nobody knows the times of phones in fsdd')
-    if own.loss == 'fused':
-      raise InputError('--loss=fused applies to --model=las alone')
-  if config.batch_size is not None:
-    raise InputError('--batch_size: --batch_frames takes its place')
-  if config.dropout is not None and not any(map(dropped, own.arms)):
-    raise InputError('--dropout: none of --arms has dropout')
+  arms.check_dropout(config, own.arms, 'dropout')
   if own.filters and own.filter_width % 2 == 0:
     raise InputError(f'--filter_width: expected an odd number, got {own.filter_width}')
   if own.halvings > own.layers:
     raise InputError(
       f'--halvings: expected up to {own.layers}, the layers, got {own.halvings}'
     )
-  for name, dataset in (
-    *(('speakers', 'synthetic'), ('data_dir', 'fsdd'), ('left_out', 'fsdd')),
-  ):
-    if getattr(config, name, None) is not None and own.dataset != dataset:
-      raise InputError(f'--{name} applies to --dataset={dataset} alone')
-  if config.manual_dir and own.dataset in ('synthetic', 'fsdd'):
-    raise InputError(f'--manual_dir: --dataset={own.dataset} has none')
+  for dataset, names in _OF_DATASETS.items():
+    if dataset in datasets and own.dataset != dataset:
+      refuse(config, names, f'applies to --dataset={dataset} alone')
   needs('jiwer')
-
-
-def dropped(arm: str) -> bool:
-  """Whether an arm has dropout."""
-  return 'dropout' in arms.parts(arm)

@@ -15,6 +15,7 @@ from experiments.datasets.units import UNKNOWN
 from experiments.decoding import Decoding, Weights, attention, best, decoder, limit
 from experiments.evaluate import Row, evaluate
 from experiments.framewise import TRAINED
+from experiments.scores import speech as scores
 from experiments.scores.translation import Score
 from experiments.state import State, stack, weights_of
 from experiments.task import Model
@@ -139,7 +140,7 @@ def final_frames(
   rows = evaluate(job.task, loss, state, split)
   classes = corpus.num_classes - (UNKNOWN + 1)  # without what is no phone
   for row in rows:
-    row['protocols'] = {'fer': f'fer|classes:{classes}|frames:all'}
+    row['protocols'] = {'fer': scores.frame_protocol(classes)}
   others = {'train': TRAINED, 'validation': 'validation'} if split == 'test' else {}
   for prefix, own in others.items():
     for row, mean in zip(rows, evaluate(job.task, loss, state, own), strict=True):

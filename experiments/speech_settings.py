@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments import arms
+
 Defaults = Mapping[str, Mapping[str, Any]]
+ARMS = ('baseline', 'label_smoothing', 'unigram_smoothing', 'confidence_penalty')
 
 # Tuned on validation of the synthetic TIMIT, without an arm's regularizer and with it.
 # A search that rewards length, not coverage, ends early where smoothing or the penalty
 # has made all symbols, the end among them, more probable than they are.
 _SMALL: Mapping[str, Any] = {
+  'arms': ARMS,
   'embedding': 32,
   'hidden': 64,
   'layers': 2,
@@ -37,6 +41,7 @@ _SMALL: Mapping[str, Any] = {
 # whether frames come to be fewer (with one halving these are 6.3 million) nor how long
 # it trains; the schedule is ours. Five replicas train asynchronously there.
 _TIMIT: Mapping[str, Any] = {
+  'arms': ('dropout', *(f'dropout+{arm}' for arm in ARMS[1:])),
   'embedding': 256,
   'hidden': 256,
   'layers': 3,
@@ -64,6 +69,7 @@ _TIMIT: Mapping[str, Any] = {
 # 6.6 million parameters are those of layers that skip frames. The rate falls after
 # 400,000 and 500,000 of 650,000 steps. Eight GPUs train asynchronously there.
 _WSJ: Mapping[str, Any] = {
+  'arms': ARMS,
   'embedding': 32,
   'hidden': 256,
   'layers': 4,
@@ -90,6 +96,7 @@ _WSJ: Mapping[str, Any] = {
 # Of --model=framewise. The second is that of Laurent et al. (2016): batches of 24.
 _FRAMES: Mapping[str, Any] = {
   **_SMALL,
+  'arms': ('baseline', 'batch_norm'),
   'learning_rate': 0.01,
 }
 _LAURENT: Mapping[str, Any] = {
@@ -158,17 +165,7 @@ WSJ_DATASETS: Defaults = {
   },
 }
 
-_VALUES: Mapping[str, float] = {
-  'label_smoothing.epsilon': 0.2,
-  'unigram_smoothing.epsilon': 0.2,
-  'label_noise.rate': 0.1,
-  'confidence_penalty.weight': 1.0,
-  'confidence_threshold.weight': 1.0,
-  'confidence_threshold.threshold': 1.0,
-  'confidence_annealed.weight': 1.0,
-  'generalized_entropy.weight': 1.0,
-  'generalized_entropy.alpha': 0.5,
-}
+_VALUES = arms.values(epsilon=0.2, rate=0.1, weight=1.0, threshold=1.0, alpha=0.5)
 # The paper's for TIMIT; it does not give those for WSJ.
 TIMIT_VALUES = dict.fromkeys(TIMIT_DATASETS, _VALUES)
 WSJ_VALUES = dict.fromkeys(WSJ_DATASETS, _VALUES)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import optax
 
-from experiments import runner, speech_results, study
+from experiments import arms, runner, speech_results, study
 from experiments.config import steps
 from experiments.datasets.recordings import Settings
 from experiments.datasets.speech import Speech
@@ -19,7 +19,6 @@ from experiments.measures import FRAME_ERROR, Measure
 from experiments.models.attention import Location
 from experiments.models.framewise import Framewise
 from experiments.models.listener import LAS, Sizes
-from experiments.speech_config import dropped
 from experiments.speech_results import Recognizer, Scores
 from experiments.speech_settings import GRID
 from experiments.state import State
@@ -126,9 +125,9 @@ def described(corpus: Speech) -> Speech:
 def of_arm(config: Any, arm: str) -> Any:
   """With dropout and batch normalization, or without."""
   config = dataclasses.replace(
-    config, batch_norm=config.batch_norm or 'batch_norm' in arm.split('+')
+    config, batch_norm=config.batch_norm or 'batch_norm' in arms.parts(arm)
   )
-  return config if dropped(arm) else dataclasses.replace(config, dropout=0.0)
+  return arms.dropped(config, arm)
 
 
 def task(config: Any, datasets: Mapping[int, Speech]) -> Task:

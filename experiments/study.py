@@ -155,8 +155,7 @@ def _report(study: Study, workdir: pathlib.Path) -> None:
   """Of all arms in the directory, also those that an earlier command trained."""
   from experiments import report  # scipy and matplotlib take seconds
 
-  found = runs.collect(path.parent for path in workdir.glob('*/record.jsonl'))
-  directories = [run.path for run in found if run.finished]
+  directories = [run.path for run in runs.finished(workdir)]
   study.pictures(directories, workdir)
   print(report.write_report(directories, workdir))
 

@@ -103,6 +103,12 @@ def classification(
   return Task(init, apply, batches, class_objective)
 
 
+def classification_steps(config: Any, dataset: Dataset) -> int:
+  """Full batches in a pass over the examples of training."""
+  size = len(dataset.splits['train']['label'])
+  return batching.steps_per_epoch(size, config.batch_size)
+
+
 def functions(module: Model) -> tuple[Callable[..., Any], Callable[..., Any]]:
   """An nnx module as functions of plain dictionaries of arrays.
 

@@ -54,7 +54,9 @@ class Config(speech_config.Config):
     'sets what of the network is not given',
     config.one_of(*dict.fromkeys(s for own in TIMIT_SIZES.values() for s in own)),
   )
-  left_out: str = flag(None, 'speaker of fsdd who is in no split but that of testing')
+  left_out: str = flag(
+    None, 'speaker of fsdd who is in no split but that of testing', config.named
+  )
 
 
 def filled(config: Config) -> Config:

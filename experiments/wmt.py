@@ -36,7 +36,7 @@ from experiments import (
   wmt_results,
   wmt_samples,
 )
-from experiments.config import by_flag, fill, flag, steps
+from experiments.config import by_flag, fill, flag, refuse, steps, unused
 from experiments.datasets.translations import Translations
 from experiments.errors import InputError, needs
 from experiments.evaluate import Row
@@ -49,10 +49,7 @@ from experiments.translator import Translator
 from experiments.wmt_settings import ALL, DATASETS, GRID, SIZES, VALUES
 
 ARMS = ('baseline', 'label_smoothing', 'unigram_smoothing', 'confidence_penalty')
-PARTS = [part for part in arms.PARTS if part != 'batch_norm']
-
 KINDS = 'chars', 'words', 'pieces'
-_PIECES = 'word pieces of both languages'
 
 
 def _path(what: str) -> Any:
@@ -69,9 +66,8 @@ class Config(sequences_config.Config):
     'with --train_source, wmt14 with --data_dir',
     config.one_of(*DATASETS),
   )
-  arms: tuple[str, ...] = flag(
-    ARMS, f'what is compared: {", ".join(PARTS)}, or some of them joined by +'
-  )
+  arms: tuple[str, ...] = arms.compared(ARMS, 'batch_norm')
+  batch_size: int = unused(None, '--batch_tokens takes its place')
   train_source: tuple[str, ...] = _path('training sources; several are joined')
   train_target: tuple[str, ...] = _path('training targets, as many')
   validation_source: tuple[str, ...] = _path('validation sources; several are joined')
@@ -87,6 +83,7 @@ class Config(sequences_config.Config):
     None,
     'file whose lines are translated by the first of --arms in --workdir; what that '
     'was trained with need not be said again, but for one of several --epsilon or so',
+    config.named,
   )
   num_train: int = flag(
     None, 'training pairs that are kept, the first; 0: all', config.natural
@@ -100,7 +97,7 @@ class Config(sequences_config.Config):
     'what a target is cut into; not words, which do not say where blanks were',
     config.one_of(*(kind for kind in KINDS if kind != 'words')),
   )
-  vocabulary: int = flag(None, _PIECES, config.count)
+  vocabulary: int = flag(None, 'word pieces of both languages', config.count)
   batch_tokens: int = flag(
     None, 'symbols of the longer side of a batch, with the padding', config.count
   )
@@ -121,34 +118,25 @@ def filled(config: Config) -> Config:
 def check(config: Config) -> None:
   """Refuses, before anything is filled in, what these data and arms cannot use."""
   arms.refuse(config.arms, 'batch_norm', 'the layers have none here')
-  if config.batch_size is not None:
-    raise InputError('--batch_size: --batch_tokens takes its place')
-  if config.dropout is not None and not any(map(_dropped, config.arms)):
-    raise InputError('--dropout: none of --arms has dropout')
-  dataset = filled(config).dataset
-  if dataset != 'text':
-    for name in (*wmt_data.FILES, 'translator'):
-      if getattr(config, name):
-        raise InputError(f'--{name} applies to --dataset=text alone')
-  if config.data_dir and dataset != 'wmt14':
-    raise InputError('--data_dir applies to --dataset=wmt14 alone')
-  if config.longest and dataset == 'numbers':
-    raise InputError('--longest: no name of a number is too long')
+  arms.check_dropout(config, config.arms, 'dropout')
   own = filled(config)
+  if own.dataset != 'text':
+    others = (*wmt_data.FILES, 'translator')
+    refuse(config, others, 'applies to --dataset=text alone')
+  if own.dataset != 'wmt14':
+    refuse(config, ['data_dir'], 'applies to --dataset=wmt14 alone')
+  if own.dataset == 'numbers':
+    refuse(config, ['longest'], 'no name of a number is too long')
   pieces = 'pieces' in (own.source_units, own.target_units)
-  if config.vocabulary and not pieces:
-    raise InputError('--vocabulary: none of the units are word pieces')
+  if not pieces:
+    refuse(config, ['vocabulary'], 'none of the units are word pieces')
   if pieces and not own.vocabulary:
     raise InputError('--vocabulary: expected the number of word pieces, got none')
   needs(
     *('sacrebleu', 'jiwer', 'safetensors'),
     *['sentencepiece'] * pieces,
-    *['num2words'] * (dataset == 'numbers'),
+    *['num2words'] * (own.dataset == 'numbers'),
   )
-
-
-def _dropped(arm: str) -> bool:
-  return 'dropout' in arms.parts(arm)
 
 
 def run(config: Config) -> pathlib.Path:
@@ -175,7 +163,7 @@ def study_of(config: Config) -> study.Study:
     defaults=VALUES[config.dataset],
     grid=GRID,
     data=data,
-    of_arm=of_arm,
+    of_arm=arms.dropped,
     task=task,
     optimizer=optimizer,
     steps_per_epoch=steps_per_epoch,
@@ -196,11 +184,6 @@ def data(config: Config, final: bool) -> dict[int, Translations]:
 @functools.lru_cache(maxsize=2)
 def _loaded(config: Config) -> Translations:
   return wmt_data.load(config)
-
-
-def of_arm(config: Config, arm: str) -> Config:
-  """With dropout, or without."""
-  return config if _dropped(arm) else dataclasses.replace(config, dropout=0.0)
 
 
 def module(config: Config, dataset: Translations) -> Model:
@@ -273,7 +256,7 @@ def final(
 
 def main() -> None:
   """Reads the flags and runs."""
-  cases = {**SIZES, **DATASETS, 'all': ALL}
+  cases = {**SIZES, **DATASETS, '': ALL}
   config.launch(Config, run, by_flag(cases, VALUES))
 
 

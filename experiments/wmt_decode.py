@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from experiments import saved_translator
+from experiments.config import is_given
 from experiments.datasets import files
 from experiments.decoding import Decoding
 from experiments.errors import InputError
@@ -54,7 +55,7 @@ def translated(config: Any, module: Module) -> Iterator[str]:
 def _directory(config: Any) -> pathlib.Path:
   """That of the first of ``--arms``, if given; else of the baseline or the only one."""
   workdir = pathlib.Path(config.workdir)
-  if config.arms and config.arms != _defaults(config)['arms']:
+  if config.arms and is_given(config, 'arms'):
     return workdir / str(config.arms[0])
   arms = saved_translator.found(workdir)
   if len(arms) > 1 and BASELINE not in arms:
@@ -83,16 +84,14 @@ def _place(config: Any, directory: pathlib.Path) -> pathlib.Path:
 def _check(config: Any, trained: Mapping[str, Any], directory: pathlib.Path) -> None:
   for name in NETWORK:
     given, there = getattr(config, name), trained.get(name)
-    if given not in (_defaults(config)[name], there):
-      raise InputError(f'--{name}: {given}, but {directory} was trained with {there}')
+    if is_given(config, name) and given != there:
+      raise InputError(
+        f'--{name}: expected {there}, as {directory} was trained with, got {given}'
+      )
 
 
 def _named(values: Mapping[str, Any]) -> str:
   return ', '.join(f'{name} {value}' for name, value in values.items())
-
-
-def _defaults(config: Any) -> dict[str, Any]:
-  return {field.name: field.default for field in dataclasses.fields(config)}
 
 
 def _say(text: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import records
 from experiments.errors import InputError
-from experiments.runs import Run, Series, collect
+from experiments.runs import Run, Series, finished
 from experiments.scores import translation as scores
 from experiments.scores.translation import Score
 from experiments.wmt_results import SCORES
@@ -46,8 +46,7 @@ class Said(NamedTuple):
 
 def write(workdir: pathlib.Path) -> str:
   """Writes ``samples.md``; returns its text."""
-  runs = collect(path.parent for path in workdir.glob('*/record.jsonl'))
-  runs = [run for run in runs if run.finished]
+  runs = finished(workdir)
   found = [said for run in runs for said in _read(run)]
   first = found[0].sentences('test') if found else []
   kept = [said for said in found if said.sentences('test') == first]

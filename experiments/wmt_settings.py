@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments import arms
+
 # The paper: 8 layers of 512 units and 32,000 word pieces, dropout 0.3, beam 12; it says
 # neither how the rate falls nor how long it trains.
 SIZES: Mapping[str, Mapping[str, Any]] = {
@@ -81,20 +83,10 @@ DATASETS: Mapping[str, Mapping[str, Any]] = {
   },
 }
 ALL = {'clip': 1.0, 'length_penalty': 1.0, 'coverage_penalty': 0.0}
+_VALUES = arms.values(epsilon=0.1, rate=0.1, weight=0.1, threshold=1.0, alpha=0.5)
 VALUES: Mapping[str, Mapping[str, float]] = {
-  name: {
-    'label_smoothing.epsilon': 0.1,
-    'unigram_smoothing.epsilon': 0.1,
-    'label_noise.rate': 0.1,
-    'confidence_penalty.weight': 0.1,
-    'confidence_threshold.weight': 0.1,
-    'confidence_threshold.threshold': 1.0,
-    'confidence_annealed.weight': 0.1,
-    'generalized_entropy.weight': 0.1,
-    'generalized_entropy.alpha': 0.5,
-    **({'confidence_penalty.weight': 2.5} if name == 'wmt14' else {}),
-  }
-  for name in DATASETS
+  **dict.fromkeys(DATASETS, _VALUES),
+  'wmt14': {**_VALUES, 'confidence_penalty.weight': 2.5},
 }
 # The paper's, and below its weights those that suit a small network.
 GRID = {

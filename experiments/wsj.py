@@ -19,7 +19,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from experiments import config, speech_config, speech_study, study
-from experiments.config import by_flag, flag
+from experiments.config import by_flag, flag, unused
 from experiments.datasets import speech_corpora
 from experiments.datasets.speech import Speech
 from experiments.errors import InputError
@@ -38,6 +38,8 @@ class Config(speech_config.Config):
     'synthetic (embedded) or wsj (--manual_dir); default: wsj with --manual_dir',
     config.one_of(*WSJ_DATASETS),
   )
+  data_dir: str | None = unused(None, '--manual_dir takes its place')
+  batch_norm: bool = unused(False, 'the network has none')
   size: str = flag(
     None, 'sets what of the network is not given', config.one_of(*WSJ_SIZES['las'])
   )

@@ -89,7 +89,7 @@ def load(
     pathlib.Path(path) for own in paths.values() for both in own for path in both
   ]
   if translators and not any(_kind(path) == _XML for path in every):
-    raise InputError('--translator applies to files of XML alone')
+    raise InputError('--translator: applies to files of XML alone')
   for split, files_of_split in paths.items():
     limit = longest if split == 'train' else 0
     parts = [

@@ -58,34 +58,31 @@ def training(
 
 
 def evaluation(
-  tokens: np.ndarray, eos: int, streams: int, unroll: int, rows: int | None = None
+  tokens: np.ndarray, eos: int, streams: int, unroll: int
 ) -> Iterator[Batch]:
   """Batches of one shape, in which every token is a label once, where ``mask`` is True.
 
   Args:
     tokens: ``[n]``.
     eos: the token before the first one.
-    streams: parts that the text is cut into. The first tokens of a part are predicted
-      from few: this number, not that of ``rows``, decides the figures.
+    streams: parts that the text is cut into, read side by side. The first tokens of a
+      part are predicted from few: this number decides the figures.
     unroll: tokens of a stream in a batch.
-    rows: streams read side by side; default: all.
   """
   length = -(-len(tokens) // streams)  # the last streams may be shorter, or empty
-  steps, rows = -(-length // unroll), min(rows or streams, streams)
-  starts = np.arange(-(-streams // rows) * rows).reshape(-1, rows, 1) * length
+  starts = np.arange(streams)[:, None] * length
+  ends = np.minimum(starts + length, len(tokens))
   inputs = _inputs(tokens, eos)
-  for group in starts:
-    ends = np.minimum(group + length, len(tokens))
-    for step in range(steps):
-      places = group + np.arange(step * unroll, (step + 1) * unroll)
-      mask = places < ends
-      chosen = np.where(mask, places, 0)
-      yield {
-        'inputs': inputs[chosen],
-        'label': tokens[chosen],
-        'mask': mask,
-        'start': np.array(step == 0),
-      }
+  for step in range(-(-length // unroll)):
+    places = starts + np.arange(step * unroll, (step + 1) * unroll)
+    mask = places < ends
+    chosen = np.where(mask, places, 0)
+    yield {
+      'inputs': inputs[chosen],
+      'label': tokens[chosen],
+      'mask': mask,
+      'start': np.array(step == 0),
+    }
 
 
 def _inputs(tokens: np.ndarray, eos: int) -> np.ndarray:

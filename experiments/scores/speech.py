@@ -99,7 +99,12 @@ def frame_error_rate(
     if ((other < 0) | (other >= num_classes)).any():
       raise ValueError(f'utterance {row}: expected classes 0 to {num_classes - 1}')
     counts.append(((one != other).sum(), len(other)))
-  return _score(np.array(counts, np.float64), f'fer|classes:{num_classes}|frames:all')
+  return _score(np.array(counts, np.float64), frame_protocol(num_classes))
+
+
+def frame_protocol(num_classes: int) -> str:
+  """What stands beside a frame error rate, also one that is not computed here."""
+  return f'fer|classes:{num_classes}|frames:all'
 
 
 def _edits(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """python -m benchmarks: what it runs, and when it refuses."""
 
 import subprocess
+import sys
 import types
 
 import pytest
@@ -44,3 +45,10 @@ def test_names_and_load(commands, monkeypatch, capsys):
     program.wait(force=False, seconds=0)
   assert program.main(['losses', '--force']) == 0
   assert commands[1:] == [['benchmarks.losses', '--force']]
+
+
+def test_flags_of_a_benchmark():
+  command = [sys.executable, '-m', 'benchmarks.linear', '--rounds=1']
+  run = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert run.returncode == 1
+  assert 'flag --rounds=1: 1 is not integer >= 2' in run.stderr

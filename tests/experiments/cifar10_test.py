@@ -172,8 +172,8 @@ def test_mnist_has_the_table_too(tmp_path):
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
-    ({'data_dir': 'x'}, r'^--data_dir applies to --dataset=cifar10 alone$'),
-    ({'hold_out': True}, r'^--hold_out applies to --dataset=cifar10 alone$'),
+    ({'data_dir': 'x'}, r'^--data_dir: applies to --dataset=cifar10 alone$'),
+    ({'hold_out': True}, r'^--hold_out: applies to --dataset=cifar10 alone$'),
     ({'num_train': 0}, r'^--num_train: --dataset=shapes has no end'),
     ({'depth': 41}, r'^--depth: expected 3n \+ 4 with n = 1, 2, ..., got 41$'),
     ({'depth': 13, 'bottleneck': True}, r'^--depth: expected 6n \+ 4'),

@@ -200,17 +200,24 @@ def test_teacher_is_the_stale_peer(tmp_path: pathlib.Path):
 BAD = [
   ({'arms': ('nothing',)}, 'unknown arm'),
   ({'arms': ('baseline', 'baseline')}, 'there twice'),
-  ({'num_replicas': 1}, '--num_replicas: expected 2'),
+  ({'num_replicas': 1}, '--num_replicas: expected 2 or more, got 1'),
   ({'num_replicas': 201}, '--num_replicas: 201 are more than the 200 examples'),
-  ({'exchange': 'directory', 'replica': 2}, '--replica: expected 0 to 1'),
-  ({'replica': 0}, '--replica applies to --exchange=directory'),
+  ({'exchange': 'directory', 'replica': 2}, '--replica: expected 0 to 1, got 2'),
+  ({'replica': 0}, '--replica: applies to --exchange=directory'),
   ({'exchange': 'directory', 'replica': 0, 'arms': ('baseline',)}, 'none of --arms'),
-  ({'weight': (1.0, 2.0)}, '--weight: expected one'),
-  ({'threshold': (1.0,)}, 'none of the arms takes it'),
-  ({'select': True}, '--select'),
-  ({'size': 'tiny'}, '--size applies to --model=ptb'),
+  (
+    {'model': 'ptb', 'hidden': (8, 4)},
+    '--hidden: expected layers of one size with --model=ptb, got 8, 4',
+  ),
+  ({'weight': (1.0, 2.0)}, '--weight: expected one value, got 2'),
+  ({'threshold': (1.0,)}, '--threshold: none of the arms takes it'),
+  ({'select': True}, '--select: values are not chosen here'),
+  ({'size': 'tiny'}, '--size: applies to --model=ptb'),
   ({'dataset': 'clicks'}, '--dataset: expected one of digits, mnist'),
-  ({'dataset': 'digits', 'data_dir': '/nowhere'}, '--data_dir does not apply'),
+  (
+    {'dataset': 'digits', 'data_dir': '/nowhere'},
+    '--data_dir: applies to --dataset=mnist alone',
+  ),
   ({'arms': ('ensemble',)}, 'is made of the models of baseline'),
 ]
 

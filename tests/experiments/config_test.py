@@ -5,8 +5,23 @@ import dataclasses
 import pytest
 from absl import flags
 
-from experiments import arms, config, mnist
+from experiments import (
+  arms,
+  cifar10,
+  codistillation,
+  codistillation_batches,
+  config,
+  instructions,
+  mnist,
+  ptb,
+  ptb_batch_norm,
+  timit,
+  wmt,
+  wsj,
+)
 from experiments.errors import InputError
+
+SPLITS = ('train', 'validation', 'test')
 
 
 def parsed(*arguments: str) -> mnist.Config:
@@ -48,7 +63,8 @@ def test_a_flag_is_a_field(argument, expected):
     ('num_epochs', 'passes over the training data; default: 60 (digits), 20 (mnist)'),
     ('workdir', 'default: runs/digits (digits), runs/mnist (mnist)'),
     ('learning_rate', 'learning rate of the optimizer; default: 0.05'),
-    ('alpha', 'default: 0.5'),
+    ('alpha', 'default: 0.5 (generalized_entropy)'),
+    ('weight', 'more than one: a grid; default: 1.0'),
     ('num_steps', 'training steps, in place of --num_epochs'),
   ],
 )
@@ -56,6 +72,54 @@ def test_help_says_the_default(name, text):
   values = flags.FlagValues()
   config._define(mnist.Config, values, config.by_flag(mnist.DEFAULTS, mnist.VALUES))
   assert values[name].help.endswith(text)
+
+
+PROGRAMS = {
+  **{'mnist': mnist, 'cifar10': cifar10, 'wmt': wmt, 'timit': timit, 'wsj': wsj},
+  **{'ptb': ptb, 'ptb_batch_norm': ptb_batch_norm, 'instructions': instructions},
+  'codistillation': codistillation,
+  'codistillation_batches': codistillation_batches,
+}
+# Without a default: what is trained or read without them is said elsewhere.
+OPTIONAL = {
+  *('data_dir', 'manual_dir', 'checkpoint', 'held_out', 'decode', 'shares', 'streams'),
+  *(f'{split}_{side}' for split in SPLITS for side in ('source', 'target')),
+  *('num_epochs', 'num_steps', 'width'),
+}
+# The name is the same, what it takes is not.
+OWN = {'dataset', 'model', 'size', 'hidden', 'batch_norm', 'exchange'}
+
+
+def defined(program) -> flags.FlagValues:
+  """Its flags, as its ``main`` defines them."""
+  values, launch = flags.FlagValues(), config.launch
+  config.launch = lambda own, run, defaults: config._define(own, values, defaults)
+  try:
+    program.main()
+  finally:
+    config.launch = launch
+  return values
+
+
+@pytest.mark.parametrize('name', PROGRAMS)
+def test_help_tells_all_defaults(name):
+  program = PROGRAMS[name]
+  values = defined(program)
+  for field in dataclasses.fields(program.Config):
+    text, given = values[field.name].help, field.default not in (None, ())
+    own = 'unused' in field.metadata or field.name in OPTIONAL
+    assert text.count('default: ') == (not own and not given) or own, field.name
+
+
+def test_a_flag_takes_the_same_in_all_programs():
+  found: dict[str, dict[str, str]] = {}
+  for name, program in PROGRAMS.items():
+    takes = config.takes(program.Config)
+    for field in dataclasses.fields(program.Config):
+      if 'unused' not in field.metadata and field.name not in OWN:
+        found.setdefault(field.name, {})[takes[field.name]] = name
+  assert not [own for own in found.values() if len(own) > 1]
+  assert found['loss'].keys() == {'str: one of dense, fused'}
 
 
 @pytest.mark.parametrize(

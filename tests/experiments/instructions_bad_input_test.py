@@ -79,6 +79,13 @@ def test_a_share_of_an_unknown_benchmark(tmp_path: pathlib.Path):
   fails(tmp_path, message, data_dir=str(tmp_path), shares=('flan:1',), **held)
 
 
+def test_rows_that_the_network_does_not_read(tmp_path: pathlib.Path):
+  tasks(tmp_path)
+  held = {'held_out_categories': 1, 'held_out_tasks': 0}
+  message = '--length: expected up to 1024, what the network reads, got 1025'
+  fails(tmp_path, message, data_dir=str(tmp_path), length=1025, **held)
+
+
 def lost(found: Tensors) -> None:
   del found[FC1]
 

@@ -156,17 +156,14 @@ def test_draws_keep_the_shares_and_exhaust_a_stream():
 
 def test_prompt_of_a_task():
   own, shown = task('t'), [Demonstration('p', 'q'), Demonstration('r:', 's')]
-  made = prompts.prompt(
-    own, own.examples[3], shown, instruction='Do t. ', delimiter=' A:'
-  )
+  made = prompts.prompt(own.examples[3], shown, instruction='Do t. ', delimiter=' A:')
   assert made.source == 'Do t.\n\np A: q\n\nr: s\n\nt asks 3 A:'
   assert made.target == ' answer 3'
 
 
 def test_an_instruction_of_an_example_stands_behind_the_demonstrations():
-  own = task('t')
   example = Example('1', 'x', ('y',), instruction='Only this:')
-  made = prompts.prompt(own, example, [Demonstration('p', 'q')], instruction='Do t.')
+  made = prompts.prompt(example, [Demonstration('p', 'q')], instruction='Do t.')
   assert made.source == 'p\nAnswer: q\n\nOnly this:\nx\nAnswer:'
 
 
@@ -175,10 +172,9 @@ def test_an_instruction_of_an_example_stands_behind_the_demonstrations():
   [('target', ' d\1'), ('suffix', ' b\n\nc\nA: d\1'), ('full', None)],
 )
 def test_what_the_loss_counts(loss, expected):
-  own = task('t')
   example = Example('1', 'c', ('d',))
   made = prompts.prompt(
-    own, example, [Demonstration('a', 'b')], instruction='I', delimiter='\nA:'
+    example, [Demonstration('a', 'b')], instruction='I', delimiter='\nA:'
   )
   found = prompts.encoded(made, TOKENS, 100, loss)
   text = made.source + made.target + '\1'
@@ -191,7 +187,7 @@ def test_what_the_loss_counts(loss, expected):
 @pytest.mark.parametrize('longest', range(1, 40))
 def test_what_is_too_long_loses_its_beginning_never_of_the_answer(longest):
   own = task('t')
-  made = prompts.prompt(own, own.examples[7], instruction='Do it.')
+  made = prompts.prompt(own.examples[7], instruction='Do it.')
   whole = prompts.encoded(made, TOKENS, 1000)
   found = prompts.encoded(made, TOKENS, longest)
   answer = len(' answer 7') + 1

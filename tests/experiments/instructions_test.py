@@ -120,7 +120,7 @@ def test_how_probable_an_answer_is(answering, data):
   """In any order and any batch, and as the network says of it alone, unpadded."""
   model, params = answering
   task = data.collection.by_id['own/copy']
-  made = [prompts.prompt(task, example, instruction='I') for example in task.examples]
+  made = [prompts.prompt(example, instruction='I') for example in task.examples]
   found = model._log_probs(params, made)
   np.testing.assert_allclose(model._log_probs(params, made[::-1])[::-1], found, 1e-5)
   np.testing.assert_allclose(model._log_probs(params, made[:1]), found[:1], 1e-5)
@@ -180,7 +180,8 @@ def test_the_whole_program(tmp_path, monkeypatch, capsys):
   for name in ('untuned', 'baseline', 'label_smoothing', 'chance'):
     assert f'| {name} ' in table
   assert table in capsys.readouterr().out
-  assert (workdir / 'levels.png').stat().st_size > 1000
+  for picture in ('levels.png', 'validation.png', 'table.png'):
+    assert (workdir / picture).stat().st_size > 1000
   lines = (workdir / 'baseline' / 'predictions.jsonl').read_text().splitlines()
   first = json.loads(lines[0])
   assert {'Task', 'Instance', 'prediction', 'level', 'shots'} <= {*first}
@@ -208,6 +209,7 @@ def test_the_whole_program(tmp_path, monkeypatch, capsys):
     ({'data_dir': 'x', 'dataset': 'generated'}, '--data_dir'),
     ({'batch_size': 3}, '--rows'),
     ({'num_epochs': 3}, '--num_steps'),
+    ({'select': True, 'select_epochs': 2}, '--select_epochs: tasks are drawn'),
     ({'answer': 300}, '--answer'),
     ({'shares': ('a',)}, '--shares'),
     ({'arms': ('batch_norm',)}, 'batch_norm'),

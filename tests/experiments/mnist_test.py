@@ -79,7 +79,7 @@ def test_table_and_pictures_stand_beside_the_runs(default):
   table = (workdir / 'table.md').read_text()
   for arm in mnist.ARMS:
     assert arm in table
-  for name in ('confidence.png', 'gradient_norm.png', 'table.png'):
+  for name in ('confidence.png', 'gradient_norm.png', 'validation.png', 'table.png'):
     assert (workdir / name).read_bytes().startswith(b'\x89PNG')
 
 
@@ -229,9 +229,9 @@ def test_label_noise_and_number_of_images_reach_the_data():
   ('options', 'message'),
   [
     ({'dataset': 'mnist', 'data_dir': '/nowhere'}, r'/nowhere'),
-    ({'dataset': 'mnist', 'num_train': 5}, r'--num_train applies to --dataset=digits'),
-    ({'dataset': 'mnist', 'label_noise': 0.1}, r'--label_noise applies to'),
-    ({'data_dir': 'mnist'}, r'--data_dir applies to --dataset=mnist alone'),
+    ({'dataset': 'mnist', 'num_train': 5}, r'--num_train: applies to --dataset=digits'),
+    ({'dataset': 'mnist', 'label_noise': 0.1}, r'--label_noise: applies to'),
+    ({'data_dir': 'mnist'}, r'--data_dir: applies to --dataset=mnist alone'),
     ({'arms': ('baseline', 'drop')}, r"--arms: unknown arm 'drop'"),
     ({'arms': ('baseline',), 'weight': (5.0,)}, r'--weight: none of --arms takes it'),
     ({'arms': ('baseline',), 'dropout': 0.5}, r'--dropout: none of --arms has'),

@@ -180,19 +180,19 @@ def test_sizes_are_zaremba_s():
 
 
 BAD = {
-  'pydoc': ({'dataset': 'pydoc', 'data_dir': 'x'}, '--data_dir applies to'),
+  'pydoc': ({'dataset': 'pydoc', 'data_dir': 'x'}, '--data_dir: applies to'),
   'text': ({'dataset': 'text'}, '--dataset=text: --data_dir says where it is'),
   'nowhere': ({'data_dir': '/nowhere'}, '/nowhere is not there'),
   'dropout': ({'arms': ('dropout',)}, "--arms: no dropout in 'dropout'"),
   'none': (
     {'arms': ('batch_norm',), 'batch_norm': 'none'},
-    '--batch_norm=none, but an arm is batch_norm',
+    '--batch_norm=none: an arm is batch_norm',
   ),
-  'placement': ({'placement': 'layer_input'}, '--placement: applies with --batch_norm'),
-  'scale': ({'norm_scale': 0.1}, '--norm_scale: applies with --batch_norm'),
+  'placement': ({'placement': 'layer_input'}, '--placement: applies to --batch_norm'),
+  'scale': ({'norm_scale': 0.1}, '--norm_scale: applies to --batch_norm'),
   'recurrent': (
     {'placement': 'hidden_to_hidden', 'batch_norm': 'sequence'},
-    '--placement=hidden_to_hidden goes with --batch_norm=frame',
+    '--placement=hidden_to_hidden: applies to --batch_norm=frame alone',
   ),
   'alone': ({'arms': ('batch_norm',), 'batch_size': 1}, '--batch_size of 2 or more'),
   'long': ({'num_train': 10**9}, '--num_train: 1000000000 is more than'),
@@ -248,9 +248,9 @@ def test_arms_at_a_rate_are_those_of_the_whole_command(fields, expected):
       '--weight: expected one value, got 2',
     ),
     ({'arms': ('baseline', 'baseline')}, '--arms: baseline is there twice'),
-    ({'batch_norm': 'none'}, '--batch_norm=none, but an arm is batch_norm'),
+    ({'batch_norm': 'none'}, '--batch_norm=none: an arm is batch_norm'),
     ({'arms': ('baseline',), 'placement': 'layer_input'}, '--placement: applies'),
-    ({'batch_norm': 'sequence'}, '--placement=pre_activation goes with'),
+    ({'batch_norm': 'sequence'}, '--placement=pre_activation: applies to'),
   ],
 )
 def test_bad_input_at_several_rates(tmp_path, fields, message):

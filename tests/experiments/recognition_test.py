@@ -152,16 +152,22 @@ BAD = {
   'batch size': ({'batch_size': 8}, '--batch_frames takes its place'),
   'dropout': ({'dropout': 0.1}, 'none of --arms has dropout'),
   'batch norm': ({'arms': ('batch_norm',)}, 'no batch_norm'),
-  'frames': ({'model': 'framewise', 'beam': 3}, '--beam applies to --model=las'),
-  'fused': ({'model': 'framewise', 'loss': 'fused'}, '--loss=fused applies'),
+  'frames': ({'model': 'framewise', 'beam': 3}, '--beam: applies to --model=las'),
+  'fused': (
+    {'model': 'framewise', 'loss': 'fused'},
+    '--loss: applies to --model=las alone',
+  ),
   'times': ({'model': 'framewise', 'data_dir': 'x'}, 'nobody knows the times'),
   'size': ({'size': 'laurent'}, '--size: expected one of small, timit'),
   'even': ({'filter_width': 4}, 'expected an odd number, got 4'),
   'halvings': ({'halvings': 3}, '--halvings: expected up to 2'),
-  'speakers': ({'speakers': 3, 'dataset': 'timit'}, '--speakers applies'),
-  'data_dir': ({'data_dir': 'x', 'dataset': 'timit'}, '--data_dir applies'),
-  'manual_dir': ({'manual_dir': 'x', 'dataset': 'synthetic'}, '--manual_dir: --data'),
-  'left_out': ({'left_out': 'x'}, '--left_out applies to --dataset=fsdd'),
+  'speakers': ({'speakers': 3, 'dataset': 'timit'}, '--speakers: applies'),
+  'data_dir': ({'data_dir': 'x', 'dataset': 'timit'}, '--data_dir: applies'),
+  'manual_dir': (
+    {'manual_dir': 'x', 'dataset': 'synthetic'},
+    '--manual_dir: applies to --dataset=timit alone',
+  ),
+  'left_out': ({'left_out': 'x'}, '--left_out: applies to --dataset=fsdd'),
   'nowhere': ({'dataset': 'timit'}, '--manual_dir says where it is'),
 }
 

@@ -123,3 +123,34 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
   (tmp_path / 'file').write_text('')
   with pytest.raises(InputError, match=r'cannot write .*record.jsonl'):
     records.append(tmp_path / name, ROWS)
+
+
+@pytest.mark.parametrize(
+  ('line', 'message'),
+  [
+    ('3', 'line 2: expected an object, found 3'),
+    ('{"loss": 1.0}', 'line 2: expected a row with a step'),
+    ('{"step": "1"}', 'line 2: expected a row with a step'),
+  ],
+)
+def test_what_is_no_row_is_told_where_it_is(path, line, message):
+  write(path, [], f'{line}\n')
+  with pytest.raises(InputError, match=f'record.jsonl: {message}'):
+    records.cut_back(path, HEADER, 0)
+
+
+def test_arrays_that_are_none(tmp_path):
+  file = tmp_path / 'some.npz'
+  with pytest.raises(InputError, match=r'some.npz: no such file; has the run'):
+    records.arrays(file).__enter__()
+  records.write_arrays(file, a=np.ones(2))
+  with records.arrays(file) as found:
+    assert found['a'].tolist() == [1, 1]
+  with (
+    pytest.raises(InputError, match=r'some.npz: expected arrays: .*b is not a file'),
+    records.arrays(file) as found,
+  ):
+    found['b']
+  file.write_bytes(file.read_bytes()[:40])
+  with pytest.raises(InputError, match=r'some.npz: expected arrays: '):
+    records.arrays(file).__enter__()

@@ -302,6 +302,10 @@ BAD_RECORDS = {
   'no seeds': ([header('a', [])], "line 1: expected a list of 'seeds', found \\[]"),
   'no object': ([*GOOD, 3], 'line 4: expected an object, found 3'),
   'no seed': ([*GOOD, {'step': 1, 'split': 'train'}], 'line 4: a row without seed'),
+  'no step': (
+    [GOOD[0], {**final_row(0, 1.0), 'step': '3'}],
+    "line 2: expected a number 'step', found '3'",
+  ),
   'unknown seed': ([GOOD[0], final_row(2, 1.0)], 'line 2: seed 2 is not in the header'),
   'no error': (
     [GOOD[0], {**final_row(0, 1.0), 'error': None}],

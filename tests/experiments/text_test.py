@@ -167,9 +167,8 @@ TOKENS = np.arange(1, 48, dtype=np.int32)
 
 @pytest.mark.parametrize('count', [1, 2, 5, 7, 60])
 @pytest.mark.parametrize('unroll', [1, 4, 100])
-@pytest.mark.parametrize('rows', [None, 1, 3])
-def test_every_token_of_an_evaluation_is_a_label_once(count, unroll, rows):
-  batches = list(streams.evaluation(TOKENS, 0, count, unroll, rows))
+def test_every_token_of_an_evaluation_is_a_label_once(count, unroll):
+  batches = list(streams.evaluation(TOKENS, 0, count, unroll))
   assert len({batch['label'].shape for batch in batches}) == 1
   labels = np.concatenate([batch['label'][batch['mask']] for batch in batches])
   inputs = np.concatenate([batch['inputs'][batch['mask']] for batch in batches])
@@ -180,7 +179,7 @@ def test_every_token_of_an_evaluation_is_a_label_once(count, unroll, rows):
 def test_a_stream_goes_on_from_batch_to_batch():
   length = -(-len(TOKENS) // 5)
   parts: list[list[np.ndarray]] = []
-  for batch in streams.evaluation(TOKENS, 0, 5, 4, 2):
+  for batch in streams.evaluation(TOKENS, 0, 5, 4):
     if batch['start']:
       parts.append([])
     parts[-1].append(np.where(batch['mask'], batch['label'], 0))

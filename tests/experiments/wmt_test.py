@@ -178,7 +178,9 @@ def test_decode(finished: pathlib.Path, tmp_path: pathlib.Path, capsys):
   again = config(finished, arms=ALL[1:], decode=str(path))
   wmt.run(dataclasses.replace(again, beam=1, length_penalty=0.0))
   assert f'{ALL[1]}, seed 0; beam 1, length_penalty 0.0' in capsys.readouterr().err
-  with pytest.raises(InputError, match='--hidden: 7, but .* was trained with 6'):
+  with pytest.raises(
+    InputError, match='--hidden: expected 6, as .* was trained with, got 7'
+  ):
     wmt.run(dataclasses.replace(again, hidden=7))
   # How it was trained, or would be now, is no matter.
   more = {'seeds': 1, 'epsilon': (0.3,), 'train_source': ('x',), 'longest': 9}
@@ -228,18 +230,27 @@ def test_decode_by_a_point_of_a_grid(tmp_path: pathlib.Path):
 def test_a_damaged_translator(finished: pathlib.Path, tmp_path: pathlib.Path):
   shutil.copytree(finished / 'baseline' / 'model', tmp_path / 'baseline' / 'model')
   own = Config(workdir=str(tmp_path), decode=__file__)
+  saved = json.loads((tmp_path / 'baseline' / 'model' / 'config.json').read_text())
+  without = [{**saved, 'lengths': {}}]
+  for gone in ('beam', 'hidden'):
+    kept = {name: value for name, value in saved['flags'].items() if name != gone}
+    without.append({**saved, 'flags': kept})
   for name, content, message in (
     ('weights.safetensors', b'junk', 'not safetensors, or damaged'),
     ('source.units', b'["a"', 'not units'),
     ('source.units', b'["a"]', 'weights of another network'),
     ('config.json', b'{}', 'not the configuration of a translator'),
+    *(
+      ('config.json', json.dumps(own).encode(), 'not the configuration of a translator')
+      for own in without
+    ),
   ):
     path = tmp_path / 'baseline' / 'model' / name
-    kept = path.read_bytes()
+    whole = path.read_bytes()
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f'{name}|weights.safetensors: .*{message}'):
+    with pytest.raises(InputError, match=f'({name}|weights.safetensors): .*{message}'):
       wmt.run(own)
-    path.write_bytes(kept)
+    path.write_bytes(whole)
 
 
 def test_text_files_and_word_pieces(tmp_path: pathlib.Path):
@@ -304,17 +315,17 @@ BAD = {
   'batch size': ({'batch_size': 8}, '--batch_tokens takes its place'),
   'dropout': ({'dropout': 0.1}, 'none of --arms has dropout'),
   'batch norm': ({'arms': ('batch_norm',)}, 'no batch_norm'),
-  'files': ({'dataset': 'numbers', 'train_source': ('x',)}, '--train_source applies'),
-  'translator': ({'translator': ('B',)}, '--translator applies'),
+  'files': ({'dataset': 'numbers', 'train_source': ('x',)}, '--train_source: applies'),
+  'translator': ({'translator': ('B',)}, '--translator: applies'),
   'translator of lines': (
     {**dict.fromkeys(FILES, ('x',)), 'translator': ('B',)},
-    '--translator applies to files of XML alone',
+    '--translator: applies to files of XML alone',
   ),
   'no files': (
     {'dataset': 'text', 'train_source': ('x',)},
     '--train_target says where',
   ),
-  'data_dir': ({'data_dir': 'x', 'dataset': 'numbers'}, '--data_dir applies'),
+  'data_dir': ({'data_dir': 'x', 'dataset': 'numbers'}, '--data_dir: applies'),
   'vocabulary': ({'vocabulary': 100}, 'none of the units are word pieces'),
   'no vocabulary': ({'source_units': 'pieces'}, '--vocabulary: expected the number'),
   'longest': ({'longest': 7}, '--longest: no name of a number is too long'),

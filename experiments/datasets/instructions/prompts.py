@@ -66,7 +66,6 @@ class Encoded:
 
 
 def prompt(
-  task: InstructionTask,
   example: Example,
   demonstrations: Sequence[Demonstration] = (),
   *,
@@ -78,7 +77,6 @@ def prompt(
   """The texts of an example.
 
   Args:
-    task: that it is of.
     example: what is asked.
     demonstrations: that are shown.
     instruction: one of the task's; not needed where the example has its own.
@@ -88,9 +86,8 @@ def prompt(
 
   Example:
     >>> example = Example('1', 'abc', ('c',))
-    >>> task = InstructionTask('last', 'mine', 'letters', ('Last letter?',), (example,))
     >>> shown = Demonstration('pq', 'q')
-    >>> print(prompt(task, example, [shown], instruction='Last letter?').source)
+    >>> print(prompt(example, [shown], instruction='Last letter?').source)
     Last letter?
     <BLANKLINE>
     pq
