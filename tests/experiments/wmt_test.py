@@ -217,7 +217,8 @@ def test_decode_by_a_point_of_a_grid(tmp_path: pathlib.Path):
   places = [saved_translator.place(directory, point) for point in range(2)]
   for place, epsilon in zip(places, (0.1, 0.3), strict=True):
     place.mkdir(parents=True)
-    content = {'flags': {}, 'run': {'seed': 0, 'epsilon': epsilon}, 'lengths': {}}
+    flags = {'beam': 2, 'length_penalty': 1.0, 'coverage_penalty': 0.0}
+    content = {'flags': flags, 'run': {'seed': 0, 'epsilon': epsilon}, 'lengths': {}}
     (place / 'config.json').write_text(json.dumps(content))
   for given, point in (((), 0), ((0.3,), 1), ((0.1, 0.3), 0), ((0.1,), 0)):
     own = Config(workdir=str(tmp_path), epsilon=given)
