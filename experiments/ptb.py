@@ -20,7 +20,8 @@ chosen on validation; ``--select`` chooses them anew.
   python -m experiments.ptb --data_dir=DIR --size=large
 
 is the Penn Treebank as in Pereyra et al. (2017), from ptb.{train,valid,test}.txt;
-``--arms=baseline,batch_norm`` is Laurent et al. (2016). Validation and test are cut
+``--arms=baseline,batch_norm`` is Laurent et al. (2016). ``--size=small --unroll=35``
+with the weight 0.1 ends at 113.7, with the penalty at 111.8 (``results/ptb``). Validation and test are cut
 into ``--eval_streams`` parts, every token of which is predicted once: perplexity is exp
 of the summed negative log-likelihood over their number.
 """
