@@ -21,9 +21,10 @@ chosen on validation; ``--select`` chooses them anew.
 
 is the Penn Treebank as in Pereyra et al. (2017), from ptb.{train,valid,test}.txt;
 ``--arms=baseline,batch_norm`` is Laurent et al. (2016). ``--size=small --unroll=35``
-with the weight 0.1 ends at 113.7, with the penalty at 111.8 (``results/ptb``). Validation and test are cut
-into ``--eval_streams`` parts, every token of which is predicted once: perplexity is exp
-of the summed negative log-likelihood over their number.
+ends at a test perplexity of 113.7, with the penalty's weight 0.1 at 111.8
+(``results/ptb``). Validation and test are cut into ``--eval_streams`` parts, every
+token of which is predicted once: perplexity is exp of the summed negative
+log-likelihood over their number.
 """
 
 import dataclasses
