@@ -45,7 +45,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0])
 def lowest_experiments(session: nox.Session) -> None:
   """The same for layers and experiments; flax asks for a later jax than we do."""
-  _install_lowest(session, EXTRAS, 'jax==0.10.0')
+  _install_lowest(session, EXTRAS, jax='0.10.0')
   _test(session, *QUICK)
 
 
@@ -70,11 +70,10 @@ print(loss(reg.cross_entropy)(jnp.zeros((1, 4)), jnp.array([0])))
 """
 
 
-def _install_lowest(session: nox.Session, extras: str, *instead: str) -> None:
-  bounds = {line.partition('==')[0]: line for line in lower_bounds('setup.cfg', extras)}
-  bounds |= {line.partition('==')[0]: line for line in instead}
+def _install_lowest(session: nox.Session, extras: str, **instead: str) -> None:
+  lines = [f'{n}=={v}\n' for n, v in {**lower_bounds(extras), **instead}.items()]
   path = pathlib.Path(session.create_tmp()) / 'lowest.txt'
-  path.write_text('\n'.join(bounds.values()) + '\n', encoding='utf-8')
+  path.write_text(''.join(lines), encoding='utf-8')
   session.install('-e', f'.[{extras}]', '-c', str(path))
 
 
@@ -83,13 +82,13 @@ def _test(session: nox.Session, *default: str) -> None:
   session.run('pytest', '-q', '-n', '2', *(session.posargs or default))
 
 
-def lower_bounds(path: str, extras: str) -> list[str]:
-  """``name==version`` for every ``name>=version`` of these extras."""
+def lower_bounds(extras: str) -> dict[str, str]:
+  """The version of every ``name>=version`` of these extras of setup.cfg."""
   parser = configparser.ConfigParser()
-  parser.read(path, encoding='utf-8')
+  parser.read('setup.cfg', encoding='utf-8')
   by_extra = parser['options.extras_require']
   wanted = [parser['options']['install_requires']]
   wanted += [by_extra[name] for name in extras.split(',')]
   lines = [line.strip() for text in wanted for line in text.splitlines()]
   bounds = [re.fullmatch(r'([\w.-]+)>=([\w.]+)', line) for line in lines]
-  return sorted({f'{found[1]}=={found[2]}' for found in bounds if found})
+  return {found[1]: found[2] for found in bounds if found}

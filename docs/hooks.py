@@ -49,7 +49,8 @@ def flags() -> str:
   for name in PROGRAMS:
     module = importlib.import_module(f'experiments.{name}')
     parts += [f'## {name}', f'```text\n{inspect.getdoc(module)}\n```']
-    parts.append('\n'.join(['| flag | takes | what it is |', *_rows(module)]))
+    head = ['| flag | takes | what it is |', '|---|---|---|']
+    parts.append('\n'.join([*head, *_rows(module)]))
   return '\n\n'.join(parts) + '\n'
 
 
@@ -61,7 +62,7 @@ which."""
 def _rows(module) -> list[str]:
   from experiments import config
 
-  rows, takes = ['|---|---|---|'], config.takes(module.Config)
+  rows, takes = [], config.takes(module.Config)
   for field in dataclasses.fields(module.Config):
     default = field.default
     tail = '' if default in (None, '', ()) else f'; default: `{default}`'

@@ -92,8 +92,10 @@ def configuration(place: pathlib.Path) -> dict[str, Any]:
   try:
     content = files.parsed(files.decode(files.read(path), path))
     found = {name: dict(content[name]) for name in ('flags', 'run', 'lengths')}
-    for field in dataclasses.fields(Decoding):
-      _ = found['flags'][field.name]
+    if missing := {own.name for own in dataclasses.fields(Decoding)} - {
+      *found['flags']
+    }:
+      raise ValueError(f'no {missing}')
     return found
   except (ValueError, TypeError, KeyError) as error:
     raise InputError(f'{path}: not the configuration of a translator') from error

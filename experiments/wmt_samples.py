@@ -82,12 +82,10 @@ def _read(run: Run) -> list[Said]:
   return result
 
 
-def _check(line: Any, place: str) -> None:
+def _check(line: records.Row, place: str) -> None:
   texts = ('split', 'source', 'target', 'translation')
-  if (
-    not isinstance(line, dict)
-    or not isinstance(line.get('seed'), int)
-    or not all(isinstance(line.get(name), str) for name in texts)
+  if not isinstance(line.get('seed'), int) or not all(
+    isinstance(line.get(name), str) for name in texts
   ):
     raise InputError(f'{place}: expected a seed, and texts: {", ".join(texts)}')
 

@@ -142,16 +142,21 @@ def parsed(text: str) -> Any:
   return value
 
 
-def json_object(path: pathlib.Path) -> dict[str, Any]:
+def json_value(path: pathlib.Path) -> Any:
   """What a file of JSON holds.
 
   Raises:
     InputError: it cannot be read, or holds something else.
   """
   try:
-    found = parsed(decode(read(path), path))
+    return parsed(decode(read(path), path))
   except ValueError as error:
     raise InputError(f'{path}: not JSON ({error})') from error
+
+
+def json_object(path: pathlib.Path) -> dict[str, Any]:
+  """As ``json_value``, of a file whose value is an object."""
+  found = json_value(path)
   if not isinstance(found, dict):
     raise InputError(f'{path}: expected a JSON object')
   return found

@@ -19,7 +19,6 @@ Texts = list[tuple[str, str]]  # source and target
 _TAG = re.compile(
   r'<(doc)\b([^<>]*)>|<(seg)\b([^<>]*)>(?:((?:(?!<seg\b).)*?)</seg>)?', re.IGNORECASE
 )
-_DEEPEST = 100  # elements within elements
 # No parser of XML takes these files: a bare & is common.
 _ENTITY = re.compile(
   r'&(?:quot|amp|lt|gt|apos|#\d{1,7}|#x[0-9a-f]{1,6});', re.IGNORECASE
@@ -145,8 +144,8 @@ class _Builder(ET.TreeBuilder):
 
   def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
     self._depth += 1
-    if self._depth > _DEEPEST:
-      raise ValueError(f'nested deeper than {_DEEPEST}')
+    if self._depth > files.DEEPEST:
+      raise ValueError(f'nested deeper than {files.DEEPEST}')
     return super().start(tag, attrs)
 
   def end(self, tag: str, /) -> ET.Element:

@@ -10,7 +10,7 @@ from killing_program import CASES
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PROGRAM = pathlib.Path(__file__).parent / 'killing_program.py'
-# What differs from run to run, and pictures, which are made of the others.
+# What differs from run to run.
 OTHER = {'timing.jsonl', '.lock', 'checkpoints'}
 
 
@@ -32,9 +32,7 @@ def contents(root: pathlib.Path, name: str) -> dict[str, bytes]:
   return {
     str(path): (directory / path).read_bytes().replace(bytes(root), b'ROOT')
     for path in paths
-    if (directory / path).is_file()
-    and not OTHER & {*path.parts}
-    and path.suffix not in ('.png', '.safetensors')
+    if (directory / path).is_file() and not OTHER & {*path.parts}
   }
 
 

@@ -1,5 +1,6 @@
 """Every reader of foreign files, with a small good file of its format."""
 
+import dataclasses
 import gzip
 import io
 import json
@@ -32,6 +33,7 @@ from experiments.datasets import (
 from experiments.datasets.instructions import promptsource, read, splits
 from experiments.datasets.instructions.collection import Collection
 from experiments.datasets.instructions.tokens import Pieces
+from experiments.decoding import Decoding
 from experiments.errors import InputError
 from experiments.runs import Run, collect
 from experiments.saved_translator import configuration
@@ -236,6 +238,7 @@ def checkpoints() -> dict[str, Reader]:
 
 
 TRANSLATED = {'split': 'test', 'seed': 0, 'source': 'a', 'target': 'b'}
+SEARCH = [field.name for field in dataclasses.fields(Decoding)]
 RECORD = dumped({**HEADER, 'measure': 'bleu'}, {**ROW, 'bleu': 1.0, 'final': True})
 
 
@@ -285,7 +288,8 @@ RUNS = {
   ),
   'translator': binary(
     lambda path: configuration(path.parent),
-    *('config.json', dumped({'flags': {}, 'run': {}, 'lengths': {'longest': 3}})),
+    'config.json',
+    dumped({'flags': dict.fromkeys(SEARCH, 1), 'run': {}, 'lengths': {'longest': 3}}),
   ),
   'units': Reader('a.units', b'["a", "b"]', restored),
   'copy of a replica': Reader(

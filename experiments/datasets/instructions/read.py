@@ -201,10 +201,7 @@ def _categories(root: pathlib.Path) -> Mapping[str, str] | None:
   path = root / _CATEGORIES
   if not path.exists():
     return None
-  try:
-    found = files.parsed(files.decode(files.read(path), path))
-  except ValueError as error:
-    raise InputError(f'{path}: not JSON ({error})') from error
+  found = files.json_value(path)
   if not isinstance(found, dict) or not all(isinstance(c, str) for c in found.values()):
     raise InputError(f'{path}: expected {{"task": "category", ...}}')
   return found
