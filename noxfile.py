@@ -1,7 +1,7 @@
 """Other Pythons, and the oldest versions that setup.cfg allows.
 
   pip install nox
-  nox                                       # what is at hand of the sessions below
+  nox                                       # library, layers, exchange, doctests
   nox -s newest-3.13 -- tests/experiments   # other tests in one of the sessions
 
 .ci/run runs everything on one Python with the newest versions.
@@ -15,16 +15,9 @@ import nox
 
 PYTHONS = ('3.11', '3.12', '3.13')
 EXTRAS = 'experiments,speech,test'
-# jax alone, no flax.
-LIBRARY = (
-  'tests/library',
-  'tests/exchange',
-  'regularizers',
-  '--ignore=regularizers/nn',
-)
-QUICK = ('tests/nn', 'regularizers/nn', 'tests/experiments', '-m', 'not slow')
+DEFAULT = ('tests/library', 'tests/nn', 'tests/exchange', 'regularizers')
 
-nox.options.sessions = ('newest', 'lowest', 'lowest_experiments', 'wheel')
+nox.options.sessions = ('newest', 'lowest', 'wheel')
 nox.options.default_venv_backend = 'venv'
 
 
@@ -32,21 +25,17 @@ nox.options.default_venv_backend = 'venv'
 def newest(session: nox.Session) -> None:
   """With whatever pip resolves to."""
   session.install('-e', f'.[{EXTRAS}]')
-  _test(session, *LIBRARY, 'tests/nn')
+  _test(session)
 
 
 @nox.session(python=PYTHONS[0])
 def lowest(session: nox.Session) -> None:
-  """The library at the lower bounds of what it and its tests require."""
-  _install_lowest(session, 'test')
-  _test(session, *LIBRARY)
-
-
-@nox.session(python=PYTHONS[0])
-def lowest_experiments(session: nox.Session) -> None:
-  """The same for layers and experiments; flax asks for a later jax than we do."""
-  _install_lowest(session, EXTRAS, jax='0.10.0')
-  _test(session, *QUICK)
+  """Every requirement at its lower bound."""
+  lines = [f'{name}=={version}\n' for name, version in lower_bounds(EXTRAS).items()]
+  path = pathlib.Path(session.create_tmp()) / 'lowest.txt'
+  path.write_text(''.join(lines), encoding='utf-8')
+  session.install('-e', f'.[{EXTRAS}]', '-c', str(path))
+  _test(session)
 
 
 @nox.session(python=PYTHONS)
@@ -70,16 +59,9 @@ print(loss(reg.cross_entropy)(jnp.zeros((1, 4)), jnp.array([0])))
 """
 
 
-def _install_lowest(session: nox.Session, extras: str, **instead: str) -> None:
-  lines = [f'{n}=={v}\n' for n, v in {**lower_bounds(extras), **instead}.items()]
-  path = pathlib.Path(session.create_tmp()) / 'lowest.txt'
-  path.write_text(''.join(lines), encoding='utf-8')
-  session.install('-e', f'.[{extras}]', '-c', str(path))
-
-
-def _test(session: nox.Session, *default: str) -> None:
+def _test(session: nox.Session) -> None:
   session.run('python', '-c', 'import jax, sys; print(sys.version, jax.__version__)')
-  session.run('pytest', '-q', '-n', '2', *(session.posargs or default))
+  session.run('pytest', '-q', '-n', '2', *(session.posargs or DEFAULT))
 
 
 def lower_bounds(extras: str) -> dict[str, str]:
