@@ -1,7 +1,7 @@
 """Other Pythons, and the oldest versions that setup.cfg allows.
 
   pip install nox
-  nox                                       # library, layers, exchange, doctests
+  nox                                       # library, layers, exchange
   nox -s newest-3.13 -- tests/experiments   # other tests in one of the sessions
 
 .ci/run runs everything on one Python with the newest versions.
@@ -15,7 +15,11 @@ import nox
 
 PYTHONS = ('3.11', '3.12', '3.13')
 EXTRAS = 'experiments,speech,test'
-DEFAULT = ('tests/library', 'tests/nn', 'tests/exchange', 'regularizers')
+# Library, layers, exchange, examples: what does not train whole experiments.
+DEFAULT = (
+  *('tests', 'regularizers'),
+  *(f'--ignore=tests/{name}' for name in ('experiments', 'faults', 'benchmarks')),
+)
 
 nox.options.sessions = ('newest', 'lowest', 'wheel')
 nox.options.default_venv_backend = 'venv'
