@@ -71,7 +71,9 @@ class Replica:
   """A replica of two, and what its step is without a teacher."""
 
   def __init__(self, fields: Mapping[str, Any], cache: str):
-    config = filled(Config(seeds=1, replica=0, cache_dir=cache, workdir='', **fields))
+    config = filled(
+      Config(seeds=1, replica=0, cache_dir=cache, workdir='none', **fields)
+    )
     arm = Arm(config, 'codistillation', MODELS[config.model].data(config))
     self.base = arm.base()
     self.job = dataclasses.replace(

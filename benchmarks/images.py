@@ -2,7 +2,7 @@ r"""Classifiers of images against PyTorch: DenseNet-40-12, and the network of MN
 
   python -m benchmarks.images
 
-Takes about four minutes on two cores and writes benchmarks/results/images.md. Ours are
+Takes about ten minutes on two cores and writes benchmarks/results/images.md. Ours are
 steps of the experiments' own loop on their tasks, with batches made as it makes them
 and with the figures it records; PyTorch's take the same batches. Float32, SGD, momentum
 0.9 for the DenseNet as in its experiment. PyTorch has as many threads as this process

@@ -11,7 +11,7 @@ PyTree = Any
 Step = Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array, PyTree]]
 NEVER = -1e30  # finite, so that no difference of two is NaN
 _THERE = NEVER / 2
-_GROUP = 64  # candidates whose best is looked at first
+_GROUP = 32  # symbols whose best is looked at first
 
 
 @jax.tree_util.register_dataclass
@@ -36,24 +36,42 @@ class Hypotheses:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
+class _Found:
+  """The ends of what was found, ``[batch, beam]`` each; fields as of `Hypotheses`.
+
+  Attributes:
+    places: in the beam, before the end symbol if it has one.
+  """
+
+  places: jax.Array
+  lengths: jax.Array
+  log_probs: jax.Array
+  scores: jax.Array
+  ended: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class _Search:
-  """A search after ``steps`` ids; all arrays ``[batch, beam, ...]``.
+  """A search after ``steps`` ids; arrays of the beam are ``[batch, beam, ...]``.
 
   Attributes:
     steps: ids so far.
-    ids: of those that go on.
-    log_probs: of those; below `_THERE`: there is none.
+    symbols: ``[length, batch, beam]``, by the step that chose them.
+    parents: ``[length, batch, beam]``, where in the beam of the step before.
+    log_probs: of those that go on; below `_THERE`: there is none.
     coverage: the sum of their weights, ``[..., source]``.
     cache: of their model.
     found: those that ended, the best first.
   """
 
   steps: jax.Array
-  ids: jax.Array
+  symbols: jax.Array
+  parents: jax.Array
   log_probs: jax.Array
   coverage: jax.Array
   cache: PyTree
-  found: Hypotheses
+  found: _Found
 
 
 def beam_search(
@@ -78,7 +96,7 @@ def beam_search(
   ``beam=1`` is greedy search, whatever the penalties. To be jitted by the caller.
 
   Args:
-    step: ``cache, ids [batch·beam] -> (log_probs [batch·beam, V], weights
+    step: ``cache, ids [batch·beam] -> (logits [batch·beam, V], weights
       [batch·beam, source], cache)``; without attention ``source`` is 0.
     cache: ``[batch, ...]`` each: that of the start, and of the source.
     beam: hypotheses kept.
@@ -86,7 +104,8 @@ def beam_search(
     start: the first input; part of no hypothesis.
     end: the symbol that ends one.
     padding: what stands behind the end.
-    allowed: ``[V]``, False for symbols that never come, as padding.
+    allowed: ``[V]``, False for symbols that never come, as padding; they keep their
+      share of the probability.
     mask: ``[batch, source]``, False for places where nothing is to be looked at.
     length_penalty: 0: long ones are as improbable as they are.
     coverage_penalty: of parts of the source that nothing looked at.
@@ -101,21 +120,20 @@ def beam_search(
   rules = _Rules(beam, length, end, mask, length_penalty, coverage_penalty)
 
   def advance(search: _Search) -> _Search:
-    before = jax.lax.dynamic_index_in_dim(
-      search.ids, jnp.maximum(search.steps - 1, 0), 2, keepdims=False
+    last = jax.lax.dynamic_index_in_dim(
+      search.symbols, jnp.maximum(search.steps - 1, 0), 0, keepdims=False
     )
-    fed = jnp.where(search.steps == 0, start, before)
-    log_p, weights, cache = step(_flat(search.cache), fed.reshape(-1))
-    if allowed is not None:
-      log_p = jnp.where(allowed[None], log_p, NEVER)
-    totals = search.log_probs[..., None] + log_p.reshape(*fed.shape, -1)
+    fed = jnp.where(search.steps == 0, start, last)
+    logits, weights, cache = step(_flat(search.cache), fed.reshape(-1))
+    logits = logits.reshape(*fed.shape, -1)
     coverage = search.coverage + weights.reshape(*fed.shape, -1)
     cache = jax.tree.map(lambda leaf: leaf.reshape(*fed.shape, *leaf.shape[1:]), cache)
-    return rules.chosen(search, totals, coverage, cache)
+    candidates = _best(search.log_probs, logits, allowed, 2 * beam)
+    return rules.chosen(search, candidates, coverage, cache)
 
-  first = _begun(step, cache, beam, length, padding)
+  first = _begun(step, cache, beam, length)
   last = jax.lax.while_loop(rules.unfinished, advance, first)
-  return _cleared(_filled(last.found, rules.rest(last)), padding)
+  return _told(last, _filled(last.found, rules.rest(last)), end, padding)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,19 +164,22 @@ class _Rules:
     return (search.steps < self.length) & (better & (best > _THERE)).any()
 
   def chosen(
-    self, search: _Search, totals: jax.Array, coverage: jax.Array, cache: PyTree
+    self,
+    search: _Search,
+    candidates: tuple[jax.Array, jax.Array, jax.Array],
+    coverage: jax.Array,
+    cache: PyTree,
   ) -> _Search:
-    """The search after one more id, of candidates ``[batch, beam, V]``."""
+    """The search after one more id, of the candidates as of `_best`."""
     beam, count = self.beam, search.steps + 1
-    best, parents, symbols = _best(totals, 2 * beam)
-    ids = _rows(search.ids, parents)
-    ids = jax.lax.dynamic_update_index_in_dim(ids, symbols, search.steps, 2)
+    # A slice of them would make the search for them a sort of all.
+    best, parents, symbols = jax.lax.optimization_barrier(candidates)
     ends = symbols == self.end
     # One that ends has to be among the best, not to be the best of those that end.
-    scores = self.score(best, count, _rows(coverage, parents))[:, :beam]
     ended = ends[:, :beam] & (best[:, :beam] > _THERE)
-    new = Hypotheses(
-      ids[:, :beam],
+    scores = self.score(best[:, :beam], count, _rows(coverage, parents[:, :beam]))
+    new = _Found(
+      parents[:, :beam],
       jnp.full(scores.shape, count),
       best[:, :beam],
       jnp.where(ended, scores, NEVER),
@@ -168,22 +189,27 @@ class _Rules:
     if beam == 1:  # greedy search is over at the end, whatever else might score
       going = jnp.where(ends[:, :1], NEVER, going)
     on, places = jax.lax.top_k(going, beam)
-    parents = _rows(parents, places)
+    parents, symbols = _rows(parents, places), _rows(symbols, places)
+
+    def noted(rows: jax.Array, row: jax.Array) -> jax.Array:
+      return jax.lax.dynamic_update_index_in_dim(rows, row, search.steps, 0)
+
     return _Search(
       count,
-      _rows(ids, places),
+      noted(search.symbols, symbols),
+      noted(search.parents, parents),
       on,
       _rows(coverage, parents),
       jax.tree.map(lambda leaf: _rows(leaf, parents), cache),
       _merged(search.found, new),
     )
 
-  def rest(self, search: _Search) -> Hypotheses:
+  def rest(self, search: _Search) -> _Found:
     """Those that are cut off."""
     there = search.log_probs > _THERE
     scores = self.score(search.log_probs, search.steps, search.coverage)
-    return Hypotheses(
-      search.ids,
+    return _Found(
+      jnp.broadcast_to(jnp.arange(self.beam, dtype=jnp.int32), there.shape),
       jnp.full(there.shape, search.steps),
       search.log_probs,
       jnp.where(there, scores, NEVER),
@@ -191,7 +217,7 @@ class _Rules:
     )
 
 
-def _begun(step: Step, cache: PyTree, beam: int, length: int, padding: int) -> _Search:
+def _begun(step: Step, cache: PyTree, beam: int, length: int) -> _Search:
   """One hypothesis without an id; the others of the beam are not there yet."""
   batch = len(jax.tree.leaves(cache)[0])
 
@@ -202,68 +228,117 @@ def _begun(step: Step, cache: PyTree, beam: int, length: int, padding: int) -> _
   shape = (batch, beam)
   fed = jax.ShapeDtypeStruct((batch * beam,), jnp.int32)
   _, weights, _ = jax.eval_shape(step, _flat(cache), fed)
-  never = jnp.full(shape, NEVER)
-  ids = jnp.full((*shape, length), padding, jnp.int32)
-  nothing = Hypotheses(
-    ids, jnp.zeros(shape, jnp.int32), never, never, jnp.zeros(shape, bool)
+  never, zeros = jnp.full(shape, NEVER), jnp.zeros(shape, jnp.int32)
+  history = jnp.zeros((length, *shape), jnp.int32)
+  return _Search(
+    jnp.int32(0),
+    *(history, history),
+    never.at[:, 0].set(0.0),
+    jnp.zeros((*shape, weights.shape[-1])),
+    cache,
+    _Found(zeros, zeros, never, never, jnp.zeros(shape, bool)),
   )
-  coverage = jnp.zeros((*shape, weights.shape[-1]))
-  return _Search(jnp.int32(0), ids, never.at[:, 0].set(0.0), coverage, cache, nothing)
 
 
-def _best(totals: jax.Array, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """The greatest of ``[batch, beam, V]``, where in the beam, and of which symbol."""
-  batch, beam, size = totals.shape
-  groups = -(-max(beam * size, count) // _GROUP)
-  # Not to be computed once more for every look at it.
-  flat = jax.lax.optimization_barrier(totals.reshape(batch, -1))
-  behind = ((0, 0), (0, groups * _GROUP - beam * size))
-  flat = jnp.pad(flat, behind, constant_values=NEVER * 2)
-  if groups < 2 * count:
-    best, places = jax.lax.top_k(flat, count)
-  else:  # the greatest lie in as many groups, those of the greatest maxima
-    grouped = flat.reshape(batch, groups, _GROUP)
-    _, within = jax.lax.top_k(grouped.max(-1), count)
-    within = jnp.sort(within)  # of equal ones the first is taken
-    best, places = jax.lax.top_k(_rows(grouped, within).reshape(batch, -1), count)
-    group = jnp.take_along_axis(within, places // _GROUP, 1)
-    places = group * _GROUP + places % _GROUP
-  parents = jnp.minimum(places // size, beam - 1)
-  return best, parents, (places % size).astype(jnp.int32)
+def _best(
+  before: jax.Array, logits: jax.Array, allowed: jax.Array | None, count: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """The most probable sequences, where in the beam, and of which symbol.
+
+  Args:
+    before: ``[batch, beam]``, log-probabilities so far.
+    logits: ``[batch, beam, V]`` of the next symbol.
+    allowed: ``[V]``, or None: all are.
+    count: how many are looked for; at most ``beam · V``.
+  """
+  batch, beam, size = logits.shape
+  # Computed once, though several passes read it.
+  logits = jax.lax.optimization_barrier(logits)
+  greatest = logits.max(-1)
+  shares = jnp.log(jnp.exp(logits - greatest[..., None]).sum(-1))
+  if allowed is not None:
+    logits = jnp.where(allowed[None, None], logits, NEVER)
+
+  def totals(values: jax.Array, parents: jax.Array | None = None) -> jax.Array:
+    """Of logits of all hypotheses, or of these."""
+    scales = before, greatest, shares
+    if parents is not None:
+      scales = jax.tree.map(lambda scale: _rows(scale, parents), scales)
+    total, most, share = (scale[..., None] for scale in scales)
+    return total + ((values - most) - share)
+
+  groups = -(-size // _GROUP)
+  if beam * groups < 2 * count:
+    best, places = jax.lax.top_k(totals(logits).reshape(batch, -1), count)
+    return best, places // size, places % size
+  # The greatest lie in as many groups, those of the greatest maxima.
+  _, chosen = jax.lax.top_k(totals(_maxima(logits)).reshape(batch, -1), count)
+  chosen = jnp.sort(chosen)  # of equal ones the first is taken
+  parents, starts = chosen // groups, chosen % groups * _GROUP
+  symbols = starts[..., None] + jnp.arange(_GROUP)[None, None]
+  rows = jnp.arange(batch)[:, None, None]
+  values = logits[rows, parents[..., None], jnp.minimum(symbols, size - 1)]
+  values = jnp.where(symbols < size, totals(values, parents), 2 * NEVER)
+  best, places = jax.lax.top_k(values.reshape(batch, -1), count)
+  parents = jnp.take_along_axis(parents, places // _GROUP, 1)
+  return best, parents, jnp.take_along_axis(symbols.reshape(batch, -1), places, 1)
 
 
-def _merged(one: Hypotheses, other: Hypotheses) -> Hypotheses:
+def _maxima(logits: jax.Array) -> jax.Array:
+  """``[batch, beam, groups]``."""
+  size = logits.shape[-1]
+  whole = size - size % _GROUP
+  maxima = logits[..., :whole].reshape(*logits.shape[:-1], -1, _GROUP).max(-1)
+  if whole == size:
+    return maxima
+  rest = logits[..., whole:].max(-1, keepdims=True)
+  return jnp.concatenate([maxima, rest], -1)
+
+
+def _told(search: _Search, found: _Found, end: int, padding: int) -> Hypotheses:
+  """What was found, from the ends back to the start."""
+  there = found.scores > _THERE
+  lengths = jnp.where(there, found.lengths, 0)
+  ended = found.ended & there
+  chosen = lengths - ended  # symbols before the end
+
+  def back(
+    places: jax.Array, noted: tuple[jax.Array, jax.Array, jax.Array]
+  ) -> tuple[jax.Array, jax.Array]:
+    step, symbols, parents = noted
+    here = step < chosen
+    ids = jnp.where(ended & (step == chosen), end, padding)
+    ids = jnp.where(here, _rows(symbols, places), ids)
+    return jnp.where(here, _rows(parents, places), places), ids
+
+  steps = jnp.arange(len(search.symbols))
+  noted = steps, search.symbols, search.parents
+  _, ids = jax.lax.scan(back, found.places, noted, reverse=True)
+  return Hypotheses(
+    jnp.moveaxis(ids, 0, -1),
+    lengths,
+    jnp.where(there, found.log_probs, -jnp.inf),
+    jnp.where(there, found.scores, -jnp.inf),
+    ended,
+  )
+
+
+def _merged(one: _Found, other: _Found) -> _Found:
   """The best of both."""
   both = _joined(one, other)
   _, chosen = jax.lax.top_k(both.scores, one.scores.shape[1])
   return jax.tree.map(lambda leaf: _rows(leaf, chosen), both)
 
 
-def _filled(found: Hypotheses, cut: Hypotheses) -> Hypotheses:
+def _filled(found: _Found, cut: _Found) -> _Found:
   """The best that were cut off come behind those that ended."""
   both = _joined(found, cut)
   order = jnp.lexsort((-both.scores, ~both.ended))[:, : found.scores.shape[1]]
   return jax.tree.map(lambda leaf: _rows(leaf, order), both)
 
 
-def _joined(one: Hypotheses, other: Hypotheses) -> Hypotheses:
+def _joined(one: _Found, other: _Found) -> _Found:
   return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), one, other)
-
-
-def _cleared(found: Hypotheses, padding: int) -> Hypotheses:
-  """With nothing in the places that are empty, and padding behind the ends."""
-  there = found.scores > _THERE
-  lengths = jnp.where(there, found.lengths, 0)
-  places = jnp.arange(found.ids.shape[-1])
-  behind = places[None, None] >= lengths[..., None]
-  return dataclasses.replace(
-    found,
-    ids=jnp.where(behind, padding, found.ids),
-    lengths=lengths,
-    log_probs=jnp.where(there, found.log_probs, -jnp.inf),
-    scores=jnp.where(there, found.scores, -jnp.inf),
-    ended=found.ended & there,
-  )
 
 
 def _rows(leaf: jax.Array, places: jax.Array) -> jax.Array:

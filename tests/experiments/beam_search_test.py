@@ -220,19 +220,33 @@ def test_padded_places_cost_nothing():
   np.testing.assert_allclose(padded.scores, expected.scores, rtol=1e-6)
 
 
-@pytest.mark.parametrize('size', [5, 97, 3000])
-@pytest.mark.parametrize('kind', ['continuous', 'with ties'])
+@pytest.mark.parametrize('size', [5, 97, 3000, 3072])
+@pytest.mark.parametrize('kind', ['continuous', 'with ties', 'some never come'])
 def test_the_best_of_many(size: int, kind: str):
   """The groups in which they are looked for change nothing, not even with ties."""
-  values = np.random.default_rng(size).normal(size=(3, 4, size)).astype(np.float32)
+  draw = np.random.default_rng(size)
+  logits = draw.normal(size=(3, 4, size)).astype(np.float32)
+  before = draw.normal(size=(3, 4)).astype(np.float32)
+  allowed = None
   if kind == 'with ties':
-    values = np.round(values) + 0.0  # no −0, which is less than 0 here
-  best, parents, symbols = jax.jit(beam_module._best, static_argnums=1)(values, 8)
-  order = np.argsort(-values.reshape(3, -1), axis=1, kind='stable')[:, :8]
+    logits[:] = np.round(logits[:, :1])
+    before[:] = before[:, :1]
+  if kind == 'some never come':
+    allowed = draw.random(size) < 0.6
+  best = jax.jit(beam_module._best, static_argnums=3)
+  values, parents, symbols = best(before, logits, allowed, 8)
+
+  greatest = logits.max(-1, keepdims=True)
+  shares = np.log(np.exp(logits - greatest).sum(-1, keepdims=True))
+  totals = before[..., None] + ((logits - greatest) - shares)
+  if allowed is not None:
+    totals = np.where(allowed, totals, np.float32(beam_module.NEVER))
+  totals = totals.reshape(3, -1)
+  order = np.argsort(-totals, axis=1, kind='stable')[:, :8]
   np.testing.assert_array_equal(parents, order // size)
   np.testing.assert_array_equal(symbols, order % size)
-  expected = np.take_along_axis(values.reshape(3, -1), order, 1)
-  np.testing.assert_array_equal(best, expected)
+  expected = np.take_along_axis(totals, order, 1)
+  np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
