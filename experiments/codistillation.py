@@ -24,7 +24,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from experiments import codistillation_arms, config, launch, ptb, signals
+from experiments import codistillation_arms, config, launch, ptb_settings, signals
 from experiments.codistillation_arms import ARMS, EXCHANGED, Arm
 from experiments.codistillation_models import MODELS
 from experiments.config import by_flag, fill, flag, refuse, single, unused
@@ -138,7 +138,7 @@ class Config(config.Config):
   size: str = flag(
     None,
     'sets what of the network is not given (ptb)',
-    config.one_of(*ptb.SIZES),
+    config.one_of(*ptb_settings.SIZES),
   )
 
 

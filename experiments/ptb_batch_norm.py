@@ -27,6 +27,7 @@ from typing import Any
 
 from experiments import arms, config, ptb, runner, study
 from experiments.config import by_flag, fill, flag, single, unused
+from experiments.ptb_settings import VALUES
 
 # The paper: three layers of 250 units, 20 epochs, batches of 32 and more, and a search
 # over rate and momentum.
@@ -118,7 +119,7 @@ def main() -> None:
   for own in fields.values():
     for name in ('workdir', 'learning_rate'):
       own.pop(name, None)
-  config.launch(Config, run, by_flag(fields, ptb.VALUES))
+  config.launch(Config, run, by_flag(fields, VALUES))
 
 
 if __name__ == '__main__':
