@@ -177,8 +177,8 @@ def test_sizes_are_zaremba_s():
     assert tuple(getattr(config, name) for name in (*fields, 'num_epochs')) == values
     assert (config.layers, config.batch_size, config.learning_rate) == (2, 20, 1.0)
     assert config.embedding == config.hidden
-    weight = ptb.study_of(config).defaults['confidence_penalty.weight']
-    assert weight == (0.1 if size == 'small' else 2.0)
+    own = ptb.study_of(ptb.Config(**text, size=size)).defaults
+    assert own['confidence_penalty.weight'] == (0.1 if size == 'small' else 2.0)
 
 
 BAD = {
