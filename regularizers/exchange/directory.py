@@ -99,11 +99,14 @@ class Directory:
     self.path = pathlib.Path(path)
     self.replica, self.num_replicas, self.every = replica, num_replicas, every
     self._dtype = dtype
-    self._claim = Claim(self._place(replica))
-    self._number = max(map(_number, _copies(self._place(replica))), default=0)
-    self._known = set(_copies(self._place(replica)))
+    # As text: what pathlib does to a path takes longer than some system calls.
+    self._places = [str(self.path / f'replica-{i}') for i in range(num_replicas)]
+    self._claim = Claim(pathlib.Path(self._places[replica]))
+    copies = _copies(self._places[replica])
+    self._number = max(map(_number, copies), default=0)
+    self._known = set(copies)
     self._taken: dict[int, Taken] | None = None  # by peer
-    self._refused: set[pathlib.Path] = set()
+    self._refused: set[str] = set()
     self._said: set[str] = set()
     self._unsaid: collections.deque[str] = collections.deque()
     self._closed = False
@@ -179,7 +182,7 @@ class Directory:
         self._say(str(error))
     self._claim.release()
     with contextlib.suppress(OSError):
-      files.spare(self._place(self.replica)).unlink()
+      os.unlink(files.spare(self._places[self.replica]))
     self._warn()
 
   def __enter__(self) -> 'Directory':
@@ -188,41 +191,38 @@ class Directory:
   def __exit__(self, *error: object) -> None:
     self.close()
 
-  def _place(self, replica: int) -> pathlib.Path:
-    return self.path / f'replica-{replica}'
-
   def _exchange(self, step: int, tree: PyTree) -> Peers | None:
     self._publish(step, tree)
     return self._read(tree)
 
   def _publish(self, step: int, tree: PyTree) -> None:
-    place = self._place(self.replica)
+    place = self._places[self.replica]
     try:
       copies = self._own(place)
       self._number += 1
-      content = files.encode(self._copy(step, tree))
-      name = place / f'{self._number:08d}-{step:010d}.safetensors'
-      self._write(name, content)
+      content = files.parts(self._copy(step, tree))
+      name = f'{self._number:08d}-{step:010d}.safetensors'
+      self._write(place, name, content)
       for old in [*copies, name][:-KEPT]:
-        self._remove(old)
+        self._remove(place, old)
     except OSError as error:
       self._say(f'cannot write to {place}: {error.strerror or error}')
 
-  def _write(self, name: pathlib.Path, content: bytes) -> None:
+  def _write(self, place: str, name: str, content: files.Parts) -> None:
     try:
-      files.write(name, content)
+      files.write(f'{place}/{name}', content)
     except FileNotFoundError:  # somebody has removed the place
-      name.parent.mkdir(parents=True, exist_ok=True)
-      files.write(name, content)
+      os.makedirs(place, exist_ok=True)
+      files.write(f'{place}/{name}', content)
     self._known.add(name)
 
-  def _remove(self, old: pathlib.Path) -> None:
+  def _remove(self, place: str, old: str) -> None:
     try:
       with contextlib.suppress(FileNotFoundError):
-        files.retire(old)
+        files.retire(f'{place}/{old}')
       self._known.discard(old)
     except OSError as error:
-      self._say(f'cannot remove {old}: {error.strerror or error}')
+      self._say(f'cannot remove {place}/{old}: {error.strerror or error}')
 
   def _copy(self, step: int, tree: PyTree) -> Copy:
     about = {
@@ -238,13 +238,13 @@ class Directory:
       return leaf
     return leaves.cast(leaf, self._dtype)
 
-  def _own(self, place: pathlib.Path) -> list[pathlib.Path]:
+  def _own(self, place: str) -> list[str]:
     """What is there; all of it has to be of this process."""
     copies = _copies(place)
-    strange = [path for path in copies if path not in self._known]
+    strange = [name for name in copies if name not in self._known]
     if strange:
       raise ExchangeError(
-        f'{strange[-1]} is not of this process: two replicas have the index '
+        f'{place}/{strange[-1]} is not of this process: two replicas have the index '
         f'{self.replica}'
       )
     return copies
@@ -257,7 +257,7 @@ class Directory:
       try:
         self._take(self._taken, peer, expected)
       except OSError as error:
-        self._say(f'cannot read {self._place(peer)}: {error.strerror or error}')
+        self._say(f'cannot read {self._places[peer]}: {error.strerror or error}')
     if all(self._taken.get(peer) is before.get(peer) for peer in self.peers):
       return None
     return leaves.stacked([self._taken.get(peer) for peer in self.peers], tree)
@@ -266,9 +266,10 @@ class Directory:
     self, taken: dict[int, Taken], peer: int, expected: dict[str, np.ndarray]
   ) -> None:
     """The newest whole copy of a peer, unless it was taken before."""
-    for path in reversed(_copies(self._place(peer))):
-      if peer in taken and path.name == taken[peer].name:
+    for name in reversed(_copies(self._places[peer])):
+      if peer in taken and name == taken[peer].name:
         return
+      path = f'{self._places[peer]}/{name}'
       if path in self._refused:
         continue
       try:
@@ -285,7 +286,7 @@ class Directory:
         self._say(f'{path} is damaged: {error}')
         continue
       leaves.check_fits(path, copy, expected, self.num_replicas)
-      taken[peer] = Taken(path.name, int(copy.about['step']), copy.leaves)
+      taken[peer] = Taken(name, int(copy.about['step']), copy.leaves)
       return
 
   def _say(self, line: str) -> None:
@@ -300,15 +301,15 @@ class Directory:
       warnings.warn(f'exchange: {line}', RuntimeWarning, stacklevel=3)
 
 
-def _copies(place: pathlib.Path) -> list[pathlib.Path]:
-  """Files that have their name, the oldest first."""
+def _copies(place: str) -> list[str]:
+  """Names of whole copies, the oldest first."""
   try:
     names = os.listdir(place)
   except FileNotFoundError:
     return []
-  found = [place / name for name in names if _NAME.fullmatch(name)]
-  return sorted(found, key=lambda path: (_number(path), path.name))
+  found = [name for name in names if _NAME.fullmatch(name)]
+  return sorted(found, key=lambda name: (_number(name), name))
 
 
-def _number(path: pathlib.Path) -> int:
-  return int(path.name.partition('-')[0])
+def _number(name: str) -> int:
+  return int(name.partition('-')[0])

@@ -4,13 +4,15 @@ The layout is that of safetensors, so that other programs can read the files: th
 length of a JSON header in eight bytes, the header, the bytes of the leaves.
 """
 
+import contextlib
 import dataclasses
+import functools
 import json
+import math
 import os
-import pathlib
 import stat
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -39,6 +41,7 @@ _DTYPES = {
 }
 _NAME_OF = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_HEADER = 100_000_000
+_AT_ONCE = 1024  # buffers of a call, on most systems
 RESERVED = '__metadata__'  # no name of a leaf
 _UNKNOWN = b'0' * 8  # where the checksum will stand
 _JUNK = (
@@ -49,6 +52,9 @@ _JUNK = (
   OverflowError,
   RecursionError,
 )
+
+
+Parts = Sequence[bytes | memoryview]  # one after the other
 
 
 class DamagedError(ExchangeError):
@@ -80,23 +86,41 @@ def encode(copy: Copy) -> bytes:
   Raises:
     ExchangeError: a leaf of a type that has no name.
   """
-  header: dict[str, Any] = {}
-  data, end = [], 0
-  for name, leaf in copy.leaves.items():
-    check_type(name, leaf.dtype)
-    start, end = end, end + leaf.nbytes
+  return b''.join(parts(copy))
+
+
+def parts(copy: Copy) -> Parts:
+  """The bytes of a file, the leaves not copied once more.
+
+  Raises:
+    ExchangeError: a leaf of a type that has no name.
+  """
+  entries = _entries(tuple((n, x.dtype, x.shape) for n, x in copy.leaves.items()))
+  data = [
+    np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data
+    for leaf in copy.leaves.values()
+  ]
+  about = {'crc32': _UNKNOWN.decode(), **copy.about}
+  text = json.dumps({RESERVED: about})[:-1] + entries
+  start = text.encode()
+  start += b' ' * (-len(start) % 8)
+  head = len(start).to_bytes(8, 'little') + start
+  return [head.replace(_UNKNOWN, _checksum([head, *data]), 1), *data]
+
+
+@functools.lru_cache(maxsize=64)  # making it takes longer than to write a small copy
+def _entries(leaves: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> str:
+  """What stands behind the first entry of the header."""
+  header, end = {}, 0
+  for name, dtype, shape in leaves:
+    check_type(name, dtype)
+    start, end = end, end + dtype.itemsize * math.prod(shape)
     header[name] = {
-      'dtype': _NAME_OF[leaf.dtype],
-      'shape': list(leaf.shape),
+      'dtype': _NAME_OF[dtype],
+      'shape': list(shape),
       'data_offsets': [start, end],
     }
-    data.append(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-  about = {'crc32': _UNKNOWN.decode(), **copy.about}
-  text = json.dumps({RESERVED: about, **header}).encode()
-  text += b' ' * (-len(text) % 8)
-  head = len(text).to_bytes(8, 'little') + text
-  head = head.replace(_UNKNOWN, _checksum([head, *data]), 1)
-  return b''.join([head, *data])
+  return f', {json.dumps(header)[1:]}' if header else '}'
 
 
 def decode(content: bytes) -> Copy:
@@ -140,7 +164,7 @@ def _checksum(parts: Iterable[bytes | memoryview]) -> bytes:
   return b'%08x' % value
 
 
-def read(path: pathlib.Path) -> bytes:
+def read(path: str | os.PathLike[str]) -> bytes:
   """What is in a regular file; never waits for a writer, as a pipe would.
 
   Raises:
@@ -160,30 +184,33 @@ def _open_at_once(path: str, flags: int) -> int:
   return os.open(path, flags | getattr(os, 'O_NONBLOCK', 0))
 
 
-def write(path: pathlib.Path, content: bytes) -> None:
+def write(path: str | os.PathLike[str], content: Parts) -> None:
   """Under its name as soon as it is whole and on the disk, not before.
 
   Raises:
     OSError: it cannot be written; nothing is left of it.
   """
-  temporary = spare(path.parent)
+  temporary = spare(os.path.dirname(path))
   try:
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
-      left = memoryview(content)
+      size = sum(len(part) for part in content)
+      done = os.writev(file, content[:_AT_ONCE])
+      left = memoryview(b'' if done == size else b''.join(content))[done:]
       while left:
         left = left[os.write(file, left) :]
-      os.ftruncate(file, len(content))
+      os.ftruncate(file, size)
       os.fsync(file)
     finally:
       os.close(file)
     os.replace(temporary, path)
   except OSError:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+      os.unlink(temporary)
     raise
 
 
-def retire(path: pathlib.Path) -> None:
+def retire(path: str | os.PathLike[str]) -> None:
   """Takes the name away; what is written next goes over it.
 
   To give back the pages of a file and to get new ones takes longer than all else in
@@ -194,11 +221,11 @@ def retire(path: pathlib.Path) -> None:
   """
   there = os.lstat(path)
   if stat.S_ISREG(there.st_mode) and there.st_nlink == 1:
-    os.replace(path, spare(path.parent))
+    os.replace(path, spare(os.path.dirname(path)))
   else:
     os.unlink(path)
 
 
-def spare(place: pathlib.Path) -> pathlib.Path:
+def spare(place: str | os.PathLike[str]) -> str:
   """Where this process writes what has no name yet."""
-  return place / f'.{os.getpid()}.tmp'
+  return os.path.join(place, f'.{os.getpid()}.tmp')

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,7 +103,7 @@ def check_types(tree: PyTree) -> None:
 
 
 def check_fits(
-  path: pathlib.Path,
+  path: str,
   copy: Copy,
   expected: Mapping[str, np.ndarray],
   num_replicas: int,

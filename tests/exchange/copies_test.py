@@ -58,7 +58,7 @@ def test_other_programs_can_read_it(tmp_path: pathlib.Path):
   numpy = pytest.importorskip('safetensors.numpy')
   path = tmp_path / 'copy.safetensors'
   leaves = {name: leaf for name, leaf in LEAVES.items() if leaf.dtype != jnp.bfloat16}
-  files.write(path, files.encode(files.Copy(ABOUT, leaves)))
+  files.write(path, files.parts(files.Copy(ABOUT, leaves)))
   there = numpy.load_file(path)
   same({name: there[name] for name in leaves}, leaves)
   with safetensors.safe_open(path, 'np') as file:
@@ -137,5 +137,5 @@ def test_only_regular_files_are_read(tmp_path: pathlib.Path):
 def test_failed_writing_leaves_nothing(tmp_path: pathlib.Path):
   (tmp_path / 'taken').mkdir()
   with pytest.raises(OSError):
-    files.write(tmp_path / 'taken', CONTENT)
+    files.write(tmp_path / 'taken', [CONTENT])
   assert os.listdir(tmp_path) == ['taken']

@@ -208,10 +208,10 @@ def test_copy_is_written_over_while_it_is_read(
   replicas.call(0, 10)
   read, newest = files.read, replicas.copies(0)[-1]
 
-  def late(path: pathlib.Path) -> bytes:
+  def late(path: str) -> bytes:
     content = read(path)
-    if path == newest:
-      path.unlink()
+    if path == str(newest):
+      newest.unlink()
       return content[:-4] + b'over'
     return content
 
