@@ -63,8 +63,9 @@ def attention(
   )
   axis = figure.subplots()
   axis.imshow(weights, cmap='Greys', vmin=0, vmax=1, aspect='auto')
-  axis.set_xticks(range(width), list(source), rotation=90)
-  axis.set_yticks(range(height), list(target))
+  # Texts as they are: two dollars would be a formula, and mostly a broken one.
+  axis.set_xticks(range(width), list(source), rotation=90, parse_math=False)
+  axis.set_yticks(range(height), list(target), parse_math=False)
   axis.xaxis.tick_top()
   return saved(figure, path)
 

@@ -66,6 +66,17 @@ def test_curves_are_means_over_seeds_within_their_range(tmp_path):
   assert corners == {(10, 1), (10, 3), (20, 2), (20, 4)}
 
 
+def test_attention_shows_symbols_as_they_are():
+  """Dollars and backslashes of a text are no formula."""
+  source, target = ['$$', '$^$', 'a_b'], ['$x$', '\\frac']
+  figure = plots.attention(np.full((2, 3), 0.5), source, target, None)
+  drawn(figure)
+  (axis,) = figure.axes
+  labels = [*axis.get_xticklabels(), *axis.get_yticklabels()]
+  assert [label.get_text() for label in labels] == [*source, *target]
+  assert not any(label.get_parse_math() for label in labels)
+
+
 def test_a_long_record_is_averaged(tmp_path):
   norms = {step: float(step % 2 + 1) for step in range(1, 1201)}
   write_lines(tmp_path, [header('baseline', [0]), *train_rows(0, norms)])
