@@ -86,8 +86,9 @@ def _tags(line: str, path: pathlib.Path, number: int) -> Iterator[tuple[str, str
 
 def _attribute(name: str, tag: str) -> str:
   """Its value, ``''`` if it is not there."""
-  match = re.search(rf'\b{name}\s*=\s*(?:"([^"]*)"|([^\s">]+))', tag, re.IGNORECASE)
-  return (match[1] or match[2] or '') if match else ''
+  value = r"""(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))"""
+  match = re.search(rf'\b{name}\s*=\s*{value}', tag, re.IGNORECASE)
+  return next(filter(None, match.groups()), '') if match else ''
 
 
 def _blanks(text: str) -> str:

@@ -178,6 +178,13 @@ def test_sgml(tmp_path):
   # Tags may stand anywhere in a line, and several segments in one.
   inline = {name: text.replace('\n', ' ') for name, text in SGM.items()}
   assert pairs_of(tmp_path, inline) == SEGMENTS
+  # Quotes of either kind, or none; blanks within them.
+  named = {name: text.replace('"a"', '"a a"') for name, text in SGM.items()}
+  named['ref.de.sgm'] = named['ref.de.sgm'].replace('"a a"', "'a a'")
+  for quoted in ("id='1'", 'id=1'):
+    other = named['ref.de.sgm'].replace('id="1"', quoted)
+    assert quoted in other
+    assert pairs_of(tmp_path, {**named, 'ref.de.sgm': other}) == SEGMENTS
 
 
 def test_sgml_that_does_not_belong_together(tmp_path):
