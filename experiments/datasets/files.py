@@ -104,15 +104,19 @@ def decode(content: bytes, path: pathlib.Path) -> str:
   """The text, without a byte order mark.
 
   Raises:
-    InputError: it is not UTF-8.
+    InputError: it is not UTF-8, or is what UTF-16 without a mark looks like.
   """
   try:
-    return content.decode('utf-8-sig')
+    text = content.decode('utf-8-sig')
   except UnicodeDecodeError as error:
     line = content.count(b'\n', 0, error.start) + 1
     raise InputError(
       f'{path}: expected text in UTF-8, byte {error.start} is not (line {line})'
     ) from error
+  if 3 * (zeros := content.count(0)) > len(content):
+    found = f'{zeros} of {len(content)} bytes are 0, as in UTF-16'
+    raise InputError(f'{path}: expected text in UTF-8, {found}')
+  return text
 
 
 def lines(text: str) -> list[str]:

@@ -66,6 +66,14 @@ def test_only_line_feeds_part_lines(tmp_path, sign):
   assert pairs_of(tmp_path, files) == [(f'a{sign}b', 'd'), ('c', 'e')]
 
 
+@pytest.mark.parametrize('encoding', ['utf-16-le', 'utf-16-be'])
+def test_utf_16_without_a_mark(tmp_path, encoding):
+  """Of many texts it is UTF-8 as well, of twice the characters."""
+  content = 'one\ntwo łyds\n'.encode(encoding)
+  message = r'en: expected text in UTF-8, 12 of 26 bytes are 0, as in UTF-16$'
+  refuses(message, tmp_path, {'en': content, 'de': content})
+
+
 def test_what_is_dropped_is_counted(tmp_path):
   files: Files = {
     'en': 'a\n\n b \n12345\n1234\nc\n',
