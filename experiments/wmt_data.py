@@ -69,7 +69,7 @@ def _summary(about: Mapping[str, Any]) -> str:
 
 
 def _numbers(config: Any) -> Corpus:
-  return numbers.load(config.num_train)
+  return numbers.load(config.num_train or numbers.MOST)
 
 
 def _wmt14(config: Any) -> Corpus:

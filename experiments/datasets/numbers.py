@@ -18,6 +18,7 @@ from experiments.errors import InputError
 
 SHORT, LONG = 100_000, 1_000_000  # training is below the first
 HELD_OUT = 500  # validation, and test
+MOST = SHORT - 2 * HELD_OUT  # of training
 LONGER = 200
 NUM_TRAIN = 1000
 _SEED = 1979  # fixed: every run sees the same splits
@@ -37,9 +38,8 @@ def load(num_train: int = NUM_TRAIN, cache_dir: str | None = None) -> Corpus:
   Raises:
     InputError: there are not so many numbers, or the cache is not usable.
   """
-  most = SHORT - 2 * HELD_OUT
-  if not 1 <= num_train <= most:
-    raise InputError(f'--num_train: expected 1 to {most:,} numbers, got {num_train}')
+  if not 1 <= num_train <= MOST:
+    raise InputError(f'--num_train: expected 1 to {MOST:,} numbers, got {num_train}')
   splits = {split: drawn[:] for split, drawn in _drawn().items()}
   splits['train'] = splits['train'][:num_train]
   wanted = [number for drawn in splits.values() for number in drawn]

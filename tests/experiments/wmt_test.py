@@ -14,8 +14,8 @@ import prepared
 import pytest
 
 import regularizers as reg
-from experiments import saved_translator, wmt, wmt_decode, wmt_results
-from experiments.datasets import parallel
+from experiments import saved_translator, wmt, wmt_data, wmt_decode, wmt_results
+from experiments.datasets import numbers, parallel
 from experiments.datasets.parallel import Corpus, Pairs
 from experiments.datasets.translations import Translations
 from experiments.datasets.units import END, PADDING, START, Characters, Words
@@ -348,6 +348,12 @@ def test_bad_flags(name: str, tmp_path: pathlib.Path):
   with pytest.raises(InputError, match=message):
     wmt.run(Config(**{'workdir': str(tmp_path / 'new'), 'seeds': 1, **flags}))
   assert not (tmp_path / 'new').exists()
+
+
+def test_no_number_of_pairs_is_all_of_them(monkeypatch: pytest.MonkeyPatch):
+  monkeypatch.setattr(numbers, 'MOST', 30)  # of 99,000, which take half a minute
+  own = filled(config(pathlib.Path('unused'), num_train=0))
+  assert len(wmt_data.load(own).pairs['train']) == 30
 
 
 def test_words_are_no_targets():
