@@ -16,6 +16,8 @@ FILES = tuple(
   for split in ('train', 'validation', 'test')
   for side in ('source', 'target')
 )
+# Scores of a further test set have its name before theirs: multi_bleu is the first's.
+_TAKEN = 'train', 'validation', 'multi'
 
 
 def load(config: Any) -> Translations:
@@ -105,10 +107,17 @@ def _both(config: Any, split: str) -> list[tuple[str, str]]:
 
 def _tests(files: Sequence[tuple[str, str]]) -> dict[str, Any]:
   """The first one is ``test``; further ones have the names of their files."""
-  names = ['test', *(pathlib.Path(path).name.split('.')[0] for path, _ in files[1:])]
-  if len({*names, 'train', 'validation'}) < len(names) + 2:
-    raise InputError(f'--test_source: a name is there twice: {", ".join(names)}')
-  return {name: [both] for name, both in zip(names, files, strict=True)}
+  result = {'test': [files[0]]}
+  for both in files[1:]:
+    name = pathlib.Path(both[0]).name.split('.')[0]
+    if name in (*result, *_TAKEN):
+      taken = ', '.join((*result, *_TAKEN))
+      raise InputError(
+        f'--test_source: {both[0]} would be the set {name!r}; rename it, taken are '
+        f'{taken}'
+      )
+    result[name] = [both]
+  return result
 
 
 _READERS: Mapping[str, Any] = {'numbers': _numbers, 'text': _text, 'wmt14': _wmt14}

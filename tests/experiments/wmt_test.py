@@ -342,6 +342,17 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize('name', ['test', 'second', 'train', 'multi'])
+def test_names_of_test_sets_are_free(name: str):
+  """What is said of a set ``multi`` would stand as the first one's multi_bleu."""
+  sources = 'x.en', 'second.en', f'there/{name}.en.gz'
+  files = {**dict.fromkeys(FILES, ('x',)), 'test_source': sources}
+  own = Config(**{'workdir': 'unused', **files, 'test_target': sources})
+  message = f"--test_source: there/{name}.en.gz would be the set '{name}'; rename it"
+  with pytest.raises(InputError, match=message):
+    wmt.run(own)
+
+
 @pytest.mark.parametrize('name', BAD)
 def test_bad_flags(name: str, tmp_path: pathlib.Path):
   flags, message = BAD[name]
