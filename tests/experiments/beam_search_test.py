@@ -116,12 +116,13 @@ def test_a_beam_of_one_is_greedy(seed: int, penalty: float):
     assert bool(found.ended[row, 0]) == (expected[-1] == END)
 
 
-@pytest.mark.parametrize('beam', [1, 3, 16])
-def test_what_is_never_returned(beam: int):
+@pytest.mark.parametrize(('beam', 'most'), [(1, 6), (3, 6), (32, 3)])
+def test_what_is_never_returned(beam: int, most: int):
   for seed in range(5):
-    found = search(seed, beam=beam, length=6, length_penalty=1.0)
+    # So strong that what was never there would look as if it had been.
+    found = search(seed, beam=beam, length=most, length_penalty=3.0)
     for ids, length, ended in zip(
-      found.ids.reshape(-1, 6), found.lengths.flat, found.ended.flat, strict=True
+      found.ids.reshape(-1, most), found.lengths.flat, found.ended.flat, strict=True
     ):
       body, behind = ids[:length], ids[length:]
       assert not {PADDING, START} & set(body.tolist())
@@ -209,6 +210,20 @@ def test_it_ends_early_where_none_can_be_better(
     jax.tree.map(
       np.testing.assert_array_equal, found['early', seed], found['late', seed]
     )
+
+
+def test_it_goes_on_for_one_that_is_better_by_its_length():
+  """Where two have ended, and the one that goes on is not yet as good as they."""
+  probabilities = np.full((1, V, V, V), 1e-9, np.float32)
+  probabilities[0, 0, START, [END, 4, 3]] = 0.4, 0.35, 0.25
+  path = [START, 3, 3, 4, 4, END]
+  for symbols in (*zip(path, path[1:], path[2:], strict=False), (START, 4, END)):
+    probabilities[(0, *symbols)] = 1.0
+  run = program(beam=2, length=5, length_penalty=1.0)
+  found = run(np.log(probabilities), np.zeros((1, V, S), np.float32), ALLOWED, None)
+  assert found.ids[0].tolist() == [path[1:], [4, END, 0, 0, 0]]
+  scores = np.log([0.25, 0.35]) / [10 / 6, 7 / 6]
+  np.testing.assert_allclose(found.scores[0], scores, rtol=1e-5)
 
 
 def test_padded_places_cost_nothing():
