@@ -13,6 +13,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from experiments import signals
 from experiments.errors import InputError, ending
 
 # Fields that hold values of regularizers.
@@ -220,7 +221,7 @@ def launch(
   logging.set_verbosity(logging.FATAL)  # orbax tells all it does; --verbosity wins
 
   def start(arguments: list[str]) -> None:
-    with ending():
+    with signals.leaving(), ending():
       if len(arguments) > 1:
         raise InputError(f'unexpected argument {arguments[1]!r}: flags start with --')
       run(_parsed(config_class, flags.FLAGS))

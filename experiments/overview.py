@@ -5,6 +5,7 @@ table with its intervals and the paper's figures, and the pictures beside the re
 Links are relative to the directory, and nothing comes from a network.
 """
 
+import collections
 import dataclasses
 import datetime
 import html
@@ -119,13 +120,16 @@ def _part(root: pathlib.Path, group: Group, rows: Sequence[Comparison]) -> Part:
   above = [home, *home.parents][: len(home.relative_to(root).parts)]
   pages = [file for folder in above for file in _existing(folder)]
   pictures = [file for file in sorted(home.glob('*.png')) if file.stem != 'table']
-  title = f'{group.runs[0].experiment} on {group.runs[0].dataset}'
   return Part(
-    dataclasses.replace(section, title=title),
+    dataclasses.replace(section, title=_data(group)),
     where,
     [file.relative_to(root).as_posix() for file in pages],
     [file.relative_to(root).as_posix() for file in pictures],
   )
+
+
+def _data(group: Group) -> str:
+  return f'{group.runs[0].experiment} on {group.runs[0].dataset}'
 
 
 def _home(group: Group) -> pathlib.Path:
@@ -143,9 +147,12 @@ def evidence(root: Path) -> list[list[str]]:
   lines: list[list[str]] = []
   found = [g for g in groups(runs) if g.baseline and g.runs[0].split == 'test']
   shown = [g for g in found if any(run.arm in _ARMS for run in g.finished)]
+  names = collections.Counter(map(_data, shown))
   for number, group in enumerate(shown):
     own = [row for row in rows if row.table == group.name]
-    lines.append(_measured(group, own))
+    name, home = _data(group), _home(group).relative_to(root).as_posix()
+    lines.append([name if names[name] == 1 else f'{name} ({home})'])
+    lines[-1] += _measured(group, own)
     experiment = group.runs[0].experiment
     if number + 1 == len(shown) or shown[number + 1].runs[0].experiment != experiment:
       lines.extend(_published(experiment))
@@ -154,12 +161,11 @@ def evidence(root: Path) -> list[list[str]]:
 
 
 def _measured(group: Group, rows: Sequence[Comparison]) -> list[str]:
-  digits, run = group.measure.digits, group.runs[0]
+  digits = group.measure.digits
   assert group.baseline is not None
   by_arm = {row.arm.split(' (')[0]: row for row in rows}
   base = by_arm[group.reference]
   return [
-    f'{run.experiment} on {run.dataset}',
     group.measure.heading,
     str(len(base.seeds)),
     f'{base.mean:.{digits}f}',

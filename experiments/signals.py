@@ -3,9 +3,12 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Received(list[int]):
@@ -33,12 +36,11 @@ def noted() -> Iterator[Received]:
     received.append(number)
     _say('stopping after this step; again to stop at once')
 
-  numbers = (signal.SIGTERM, signal.SIGINT)
-  before = [signal.signal(number, note) for number in numbers]
+  before = [signal.signal(number, note) for number in SIGNALS]
   try:
     yield received
   finally:
-    for number, handler in zip(numbers, before, strict=True):
+    for number, handler in zip(SIGNALS, before, strict=True):
       signal.signal(number, handler)
 
 
@@ -54,6 +56,25 @@ def at_once(received: Sequence[int]) -> Iterator[None]:
     yield
   finally:
     received.at_once = False
+
+
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+  """Ends the process where a signal ended what is inside.
+
+  Not by Python's own end: XLA may be at work in a thread, and crash in it, so that the
+  exit code would be another one.
+  """
+  try:
+    yield
+  except SystemExit as error:
+    code = error.code
+    if not isinstance(code, int) or code not in [exit_code(n) for n in SIGNALS]:
+      raise
+    for stream in (sys.stdout, sys.stderr):
+      with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        stream.flush()
+    os._exit(code)
 
 
 def exit_code(number: int) -> int:

@@ -342,6 +342,7 @@ def test_sigterm_reaches_the_replicas(tmp_path: pathlib.Path):
   assert not left.stdout
 
 
+@pytest.mark.slow
 def test_language_model_carries_the_state_of_its_peers(tmp_path: pathlib.Path):
   """A peer reads this replica's text with a state of its own."""
   small = {

@@ -127,6 +127,22 @@ def test_a_second_signal_ends_at_once(number, capfd):
   assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize('code', [143, 130, 2, None])
+def test_a_signal_leaves_by_no_other_way(code, monkeypatch: pytest.MonkeyPatch, capfd):
+  """Python's own end may crash while XLA compiles."""
+
+  def left(code: int) -> None:
+    raise KeyError(code)
+
+  monkeypatch.setattr(os, '_exit', left)
+  expected = KeyError if code in (143, 130) else SystemExit
+  with pytest.raises(expected) as caught, signals.leaving():
+    print('said before')
+    raise SystemExit(code)
+  assert code in (*caught.value.args, getattr(caught.value, 'code', code))
+  assert capfd.readouterr().out == 'said before\n'
+
+
 def test_a_signal_in_the_final_rows_ends_at_once(unbroken, tmp_path, capfd):
   directory = tmp_path / 'run'
 

@@ -57,6 +57,7 @@ def test_update_renews_what_is_between_the_markers(collection):
   text = file.read_text()
   assert text.startswith('above\n') and text.endswith('\nbelow\n')
   assert 'old' not in text and '-0.97 [-1.11, -0.82]' in text
+  assert '(one)' in text and '(two)' in text  # else nothing tells them apart
   file.write_text('nothing')
   with pytest.raises(InputError, match='once each'):
     overview.update(file, collection)

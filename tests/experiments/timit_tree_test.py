@@ -11,6 +11,7 @@ from experiments import timit
 pytest.importorskip('kaldi_native_fbank', reason='the extra `speech` is not installed')
 
 
+@pytest.mark.slow
 def test_the_papers_configuration_on_a_tree(tmp_path: pathlib.Path):
   root = tmp_path / 'TIMIT'
   speakers = 'TRAIN/DR1/FAAA0', 'TRAIN/DR2/MBBB0', 'TEST/DR1/FAKS0', 'TEST/DR1/MDAB0'

@@ -91,6 +91,7 @@ def test_means_are_those_of_single_pairs():
   assert rows[0][0]['nll'] != rows[0][1]['nll']
 
 
+@pytest.mark.slow
 def test_fused_is_dense():
   own, loss, results = corpus(), stack([CHAIN(reg.cross_entropy)]), []
   for kind in ('dense', 'fused'):
@@ -285,6 +286,7 @@ def test_text_files_and_word_pieces(tmp_path: pathlib.Path):
   assert 'On second, mean over the seeds' in samples and '- baseline: exact ' in samples
 
 
+@pytest.mark.slow
 def test_the_papers_configuration_on_prepared_data(tmp_path: pathlib.Path):
   """Its layers and pieces in small sizes, through tensorflow-datasets."""
   english = [f'the {name} dog sees {count} cats' for name in 'abcd' for count in 'xyz']
