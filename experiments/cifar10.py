@@ -12,9 +12,9 @@ baseline, the others are undecided. Records: results/shapes/.
 is the paper's protocol: DenseNet-40-12 with dropout 0.2, 300 epochs of batches of 50
 without augmentation, retrained on all 50,000 images. The last 5,000 are for --select;
 --hold_out leaves them out of the final training as well, and temperatures are fitted
-on them. results/cifar10/ holds a small budget (5,000 images, depth 16, 20 epochs): 33.8 %
-error, 2 hours of a core for four arms of three seeds; dropout is worse, the others are
-undecided.
+on them. results/cifar10/ holds a small budget (5,000 images, depth 16, 20 epochs):
+33.8 % error, 2 hours of a core for four arms of three seeds; dropout is worse, the
+others are undecided.
 """
 
 import pathlib
