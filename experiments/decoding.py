@@ -53,7 +53,7 @@ def decoder(module: Model, options: Decoding) -> Callable[..., Hypotheses]:
 
     def step(state: PyTree, ids: jax.Array) -> tuple[jax.Array, jax.Array, PyTree]:
       logits, weights, state = model.step(memory, state, ids)
-      # Once, here: with a mask of the softmax and of the search it takes longer.
+      # Here, so that they take no share of the probability: the search needs no mask.
       return jnp.where(allowed, logits, NEVER), weights, state
 
     return beam_search(

@@ -121,14 +121,14 @@ def _part(root: pathlib.Path, group: Group, rows: Sequence[Comparison]) -> Part:
   pages = [file for folder in above for file in _existing(folder)]
   pictures = [file for file in sorted(home.glob('*.png')) if file.stem != 'table']
   return Part(
-    dataclasses.replace(section, title=_data(group)),
+    dataclasses.replace(section, title=_title(group)),
     where,
     [file.relative_to(root).as_posix() for file in pages],
     [file.relative_to(root).as_posix() for file in pictures],
   )
 
 
-def _data(group: Group) -> str:
+def _title(group: Group) -> str:
   return f'{group.runs[0].experiment} on {group.runs[0].dataset}'
 
 
@@ -147,12 +147,13 @@ def evidence(root: Path) -> list[list[str]]:
   lines: list[list[str]] = []
   found = [g for g in groups(runs) if g.baseline and g.runs[0].split == 'test']
   shown = [g for g in found if any(run.arm in _ARMS for run in g.finished)]
-  names = collections.Counter(map(_data, shown))
+  names = collections.Counter(map(_title, shown))
   for number, group in enumerate(shown):
     own = [row for row in rows if row.table == group.name]
-    name, home = _data(group), _home(group).relative_to(root).as_posix()
-    lines.append([name if names[name] == 1 else f'{name} ({home})'])
-    lines[-1] += _measured(group, own)
+    name = _title(group)
+    if names[name] > 1:
+      name += f' ({_home(group).relative_to(root).as_posix()})'
+    lines.append([name, *_measured(group, own)])
     experiment = group.runs[0].experiment
     if number + 1 == len(shown) or shown[number + 1].runs[0].experiment != experiment:
       lines.extend(_published(experiment))

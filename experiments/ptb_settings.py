@@ -77,6 +77,18 @@ _VALUES = {
   'confidence_threshold.threshold': 3.0,
   'generalized_entropy.alpha': 0.5,
 }
+_TEXT = {
+  **_VALUES,
+  'label_smoothing.epsilon': 0.1,
+  'unigram_smoothing.epsilon': 0.1,
+  'label_noise.rate': 0.1,
+  'confidence_penalty.weight': 2.0,
+  'confidence_threshold.weight': 2.0,
+  'confidence_annealed.weight': 2.0,
+  'generalized_entropy.weight': 1.0,
+}
+# Of two weights, 0.5 left the penalty far behind in 200 units (results/ptb).
+_LESS = {key: 0.1 for key in _TEXT if key.endswith('.weight')}
 VALUES: Mapping[str, Mapping[str, float]] = {
   'pydoc': {
     **_VALUES,
@@ -88,21 +100,9 @@ VALUES: Mapping[str, Mapping[str, float]] = {
     'confidence_annealed.weight': 0.05,
     'generalized_entropy.weight': 0.05,
   },
-  'text': {
-    **_VALUES,
-    'label_smoothing.epsilon': 0.1,
-    'unigram_smoothing.epsilon': 0.1,
-    'label_noise.rate': 0.1,
-    'confidence_penalty.weight': 2.0,
-    'confidence_threshold.weight': 2.0,
-    'confidence_annealed.weight': 2.0,
-    'generalized_entropy.weight': 1.0,
-  },
+  'text': _TEXT,
+  'small text networks': {**_TEXT, **_LESS},
 }
-# Of two weights, 0.5 left the penalty far behind in 200 units (results/ptb).
-_SMALL = ('tiny', 'small')
-_LESS = dict.fromkeys((key for key in VALUES['text'] if key.endswith('.weight')), 0.1)
-VALUES = {**VALUES, 'small text networks': {**VALUES['text'], **_LESS}}
 # Pereyra et al.'s, with smaller weights for networks that are not as large.
 GRID = {
   'epsilon': (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5),
@@ -113,5 +113,5 @@ GRID = {
 
 def values(dataset: str, size: str) -> Mapping[str, float]:
   """Of the arms."""
-  small = dataset == 'text' and size in _SMALL
+  small = dataset == 'text' and size in ('tiny', 'small')
   return VALUES['small text networks' if small else dataset]

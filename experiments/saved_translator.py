@@ -92,9 +92,8 @@ def configuration(place: pathlib.Path) -> dict[str, Any]:
   try:
     content = files.parsed(files.decode(files.read(path), path))
     found = {name: dict(content[name]) for name in ('flags', 'run', 'lengths')}
-    if missing := {own.name for own in dataclasses.fields(Decoding)} - {
-      *found['flags']
-    }:
+    wanted = {field.name for field in dataclasses.fields(Decoding)}
+    if missing := wanted - {*found['flags']}:
       raise ValueError(f'no {missing}')
     return found
   except (ValueError, TypeError, KeyError) as error:

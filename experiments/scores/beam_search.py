@@ -172,8 +172,7 @@ class _Rules:
   ) -> _Search:
     """The search after one more id, of the candidates as of `_best`."""
     beam, count = self.beam, search.steps + 1
-    # A slice of them would make the search for them a sort of all.
-    best, parents, symbols = jax.lax.optimization_barrier(candidates)
+    best, parents, symbols = candidates
     ends = symbols == self.end
     # One that ends has to be among the best, not to be the best of those that end.
     ended = ends[:, :beam] & (best[:, :beam] > _THERE)
@@ -269,19 +268,27 @@ def _best(
 
   groups = -(-size // _GROUP)
   if beam * groups < 2 * count:
-    best, places = jax.lax.top_k(totals(logits).reshape(batch, -1), count)
+    best, places = _top(totals(logits), count)
     return best, places // size, places % size
   # The greatest lie in as many groups, those of the greatest maxima.
-  _, chosen = jax.lax.top_k(totals(_maxima(logits)).reshape(batch, -1), count)
+  _, chosen = _top(totals(_maxima(logits)), count)
   chosen = jnp.sort(chosen)  # of equal ones the first is taken
   parents, starts = chosen // groups, chosen % groups * _GROUP
   symbols = starts[..., None] + jnp.arange(_GROUP)[None, None]
   rows = jnp.arange(batch)[:, None, None]
   values = logits[rows, parents[..., None], jnp.minimum(symbols, size - 1)]
   values = jnp.where(symbols < size, totals(values, parents), 2 * NEVER)
-  best, places = jax.lax.top_k(values.reshape(batch, -1), count)
+  best, places = _top(values, count)
   parents = jnp.take_along_axis(parents, places // _GROUP, 1)
   return best, parents, jnp.take_along_axis(symbols.reshape(batch, -1), places, 1)
+
+
+def _top(totals: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+  """The greatest of a batch, and where they stand in all that it has."""
+  found = jax.lax.top_k(totals.reshape(len(totals), -1), count)
+  # Where a slice of them is used beside them XLA would sort all totals.
+  best, places = jax.lax.optimization_barrier(found)
+  return best, places
 
 
 def _maxima(logits: jax.Array) -> jax.Array:

@@ -200,7 +200,7 @@ class Directory:
     try:
       copies = self._own(place)
       self._number += 1
-      content = files.parts(self._copy(step, tree))
+      content = files.encode(self._copy(step, tree))
       name = f'{self._number:08d}-{step:010d}.safetensors'
       self._write(place, name, content)
       for old in [*copies, name][:-KEPT]:

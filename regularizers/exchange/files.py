@@ -41,7 +41,6 @@ _DTYPES = {
 }
 _NAME_OF = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_HEADER = 100_000_000
-_AT_ONCE = 1024  # buffers of a call, on most systems
 RESERVED = '__metadata__'  # no name of a leaf
 _UNKNOWN = b'0' * 8  # where the checksum will stand
 _JUNK = (
@@ -80,16 +79,7 @@ def check_type(name: str, dtype: Any) -> None:
     raise ExchangeError(f'{name}: leaves of type {dtype} cannot be exchanged')
 
 
-def encode(copy: Copy) -> bytes:
-  """The bytes of a file.
-
-  Raises:
-    ExchangeError: a leaf of a type that has no name.
-  """
-  return b''.join(parts(copy))
-
-
-def parts(copy: Copy) -> Parts:
+def encode(copy: Copy) -> Parts:
   """The bytes of a file, the leaves not copied once more.
 
   Raises:
@@ -194,12 +184,11 @@ def write(path: str | os.PathLike[str], content: Parts) -> None:
   try:
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
-      size = sum(len(part) for part in content)
-      done = os.writev(file, content[:_AT_ONCE])
-      left = memoryview(b'' if done == size else b''.join(content))[done:]
-      while left:
-        left = left[os.write(file, left) :]
-      os.ftruncate(file, size)
+      for part in content:
+        left = memoryview(part)
+        while left:
+          left = left[os.write(file, left) :]
+      os.ftruncate(file, sum(len(part) for part in content))
       os.fsync(file)
     finally:
       os.close(file)
