@@ -21,6 +21,7 @@ INCLUDED = (
 PROGRAMS = (
   *('mnist', 'cifar10', 'ptb', 'ptb_batch_norm', 'wmt', 'timit', 'wsj'),
   *('codistillation', 'codistillation_batches', 'instructions'),
+  'instruction_ablations',
 )
 
 

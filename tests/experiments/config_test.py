@@ -11,6 +11,7 @@ from experiments import (
   codistillation,
   codistillation_batches,
   config,
+  instruction_ablations,
   instructions,
   mnist,
   ptb,
@@ -79,6 +80,7 @@ PROGRAMS = {
   **{'ptb': ptb, 'ptb_batch_norm': ptb_batch_norm, 'instructions': instructions},
   'codistillation': codistillation,
   'codistillation_batches': codistillation_batches,
+  'instruction_ablations': instruction_ablations,
 }
 # Without a default: what is trained or read without them is said elsewhere.
 OPTIONAL = {
