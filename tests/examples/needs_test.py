@@ -215,3 +215,23 @@ def test_the_policy_gradient_is_the_one_written_out(rng):
     return ours(params, key, 0.2), written_out(params, key)
 
   assert_trees_close(*both(params, jax.random.key(2)), rtol=1e-4, atol=1e-6)
+
+
+def test_the_picture_of_the_idea_shows_the_losses():
+  pytest.importorskip('matplotlib', reason='matplotlib is not installed')
+  from examples import idea
+
+  value, _ = idea.draw().axes
+  margin = value.lines[0].get_xdata()
+  right, other = np.exp(margin) / (np.exp(margin) + 9), 1 / (np.exp(margin) + 9)
+  plain = -np.log(right)
+  entropy = -right * np.log(right) - 9 * other * np.log(other)
+  smoothed = 0.91 * plain - 0.09 * np.log(other)
+  expected = [
+    *(plain, smoothed, plain - 0.5 * entropy),
+    plain + 0.5 * np.maximum(0, 1 - entropy),
+  ]
+  curves = [line.get_ydata() for line in value.lines if len(line.get_xdata()) > 1]
+  np.testing.assert_allclose(curves, expected, rtol=2e-6, atol=2e-6)
+  # Where smoothing is least, p is the smoothed label.
+  assert [text.get_text() for text in value.texts][0] == 'p = 0.91'
