@@ -114,6 +114,11 @@ def _manager(directory: pathlib.Path) -> ocp.CheckpointManager:
   options = ocp.CheckpointManagerOptions(
     max_to_keep=KEPT, enable_async_checkpointing=False, cleanup_tmp_directories=True
   )
+  try:
+    return ocp.CheckpointManager(directory, options=options)
+  except ValueError:  # of damage in what orbax notes of a step, which is not needed
+    for path in directory.glob('*/_CHECKPOINT_METADATA'):
+      path.unlink()
   return ocp.CheckpointManager(directory, options=options)
 
 

@@ -183,9 +183,12 @@ def restored(kind: str, content: bytes) -> Units:
   """
   if kind == 'pieces':
     return Pieces(pieces.Pieces(content))
-  return {'chars': Characters, 'words': Words}[kind](
-    tuple(files.parsed(content.decode()))
-  )
+  vocabulary = files.parsed(content.decode())
+  if not isinstance(vocabulary, list) or not all(
+    isinstance(unit, str) for unit in vocabulary
+  ):
+    raise ValueError('expected a list of texts')
+  return {'chars': Characters, 'words': Words}[kind](tuple(vocabulary))
 
 
 def _body(ids: Iterable[int], size: int) -> list[int]:

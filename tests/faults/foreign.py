@@ -10,12 +10,21 @@ from typing import Any, NamedTuple
 
 import cases_instructions as opt
 import numpy as np
+import safetensors.numpy
 from cases_data import archived
 from cases_runs import HEADER, LEAF, ROW, TREE, sealed
 from cases_speech import RECORDING, edited, wav
+from flax import nnx
 from PIL import Image
 
-from experiments import opt_checkpoint, predictions, records, runner, wmt_samples
+from experiments import (
+  opt_checkpoint,
+  predictions,
+  records,
+  runner,
+  saved_translator,
+  wmt_samples,
+)
 from experiments.datasets import (
   cifar10,
   class_folders,
@@ -23,10 +32,10 @@ from experiments.datasets import (
   fsdd,
   idx,
   parallel,
+  pieces,
   sphere,
   text,
   timit,
-  units,
   wsj,
   wsj_transcripts,
 )
@@ -36,7 +45,6 @@ from experiments.datasets.instructions.tokens import Pieces
 from experiments.decoding import Decoding
 from experiments.errors import InputError
 from experiments.runs import Run, collect
-from experiments.saved_translator import configuration
 from regularizers.exchange import Directory, ExchangeError
 
 Read = Callable[[pathlib.Path], object]
@@ -238,6 +246,7 @@ def checkpoints() -> dict[str, Reader]:
 
 
 TRANSLATED = {'split': 'test', 'seed': 0, 'source': 'a', 'target': 'b'}
+WEIGHTS = {'bias': np.zeros(3, np.float32), 'kernel': np.ones((2, 3), np.float32)}
 SEARCH = [field.name for field in dataclasses.fields(Decoding)]
 RECORD = dumped({**HEADER, 'measure': 'bleu'}, {**ROW, 'bleu': 1.0, 'final': True})
 
@@ -256,12 +265,27 @@ def record(directory: pathlib.Path) -> object:
   return about, [(one.name, one.results, one.missing) for one in run.series]
 
 
-def restored(directory: pathlib.Path) -> object:
-  """As a translator's units are: what it raises is caught by who calls it."""
-  try:
-    return units.restored('words', (directory / 'a.units').read_bytes())
-  except (ValueError, TypeError, KeyError) as error:
-    raise InputError from error
+def restored(kind: str) -> Read:
+  """As a translator's units are."""
+
+  def read(directory: pathlib.Path) -> object:
+    own = saved_translator._units(directory, 'source', {'source_units': kind})
+    return own.decode(range(own.size)), own.decode(own.encode('a b')), own.sha256
+
+  return read
+
+
+def learned() -> bytes:
+  """A model of word pieces."""
+  return pieces.train(['a b ab ba'] * 9, 12, pieces.TRANSLATION)
+
+
+def network(rngs: nnx.Rngs) -> nnx.Module:
+  return nnx.Linear(2, 3, rngs=rngs)
+
+
+def filled(directory: pathlib.Path) -> object:
+  return saved_translator._filled(directory / 'a.safetensors', network)
 
 
 def copy(directory: pathlib.Path) -> object:
@@ -287,11 +311,16 @@ RUNS = {
     {'r/record.jsonl': RECORD},
   ),
   'translator': binary(
-    lambda path: configuration(path.parent),
+    lambda path: saved_translator.configuration(path.parent),
     'config.json',
     dumped({'flags': dict.fromkeys(SEARCH, 1), 'run': {}, 'lengths': {'longest': 3}}),
   ),
-  'units': Reader('a.units', b'["a", "b"]', restored),
+  'units, words': Reader('source.units', b'["a", "b"]', restored('words')),
+  'units, letters': Reader('source.units', b'["a", "b"]', restored('chars')),
+  'units, pieces': Reader('source.units', learned(), restored('pieces')),
+  'weights of a translator': Reader(
+    'a.safetensors', safetensors.numpy.save(WEIGHTS), filled
+  ),
   'copy of a replica': Reader(
     'replica-1/00000001-0000000003.safetensors',
     sealed({'w': LEAF}),

@@ -8,14 +8,21 @@ More of it, of other examples at every run:
 import json
 import os
 import pathlib
+import shutil
+import tempfile
 import warnings
 import zlib
 
 import hypothesis
 import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from bounds import bounded
 from foreign import READERS, Reader
+
+from experiments import checkpoints
 
 # A few at every test; all that the profile says in a campaign.
 _CAMPAIGN = not hypothesis.settings.default.derandomize
@@ -106,6 +113,45 @@ def test_any_content(tmp_path: pathlib.Path, name: str):
     check()
   assert sorted(os.listdir(tmp_path)) == ['in', 'outside']
   assert (tmp_path / 'outside').read_text() == 'as it was'
+
+
+# Of orbax's threads, where one of them has found the damage.
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_any_change_of_a_checkpoint(tmp_path: pathlib.Path):
+  """What is restored was saved, at this step or at the one before."""
+  trees = {step: {'w': jnp.arange(5.0) * step, 'n': jnp.int32(step)} for step in (1, 2)}
+  own = checkpoints.Checkpoints(tmp_path / 'good')
+  for step, tree in trees.items():
+    own.save(step, tree)
+  own.close()
+  files = sorted(path for path in (tmp_path / 'good').rglob('*') if path.is_file())
+  names = [path.relative_to(tmp_path / 'good') for path in files if '/2/' in str(path)]
+  seen = set()
+
+  @hypothesis.settings(
+    max_examples=max(_EXAMPLES // 4, 12),
+    suppress_health_check=list(hypothesis.HealthCheck),
+  )
+  @hypothesis.given(st.sampled_from(names), st.data())
+  def check(name: pathlib.Path, data: st.DataObject) -> None:
+    content = data.draw(changed((tmp_path / 'good' / name).read_bytes()))
+    with tempfile.TemporaryDirectory(dir=tmp_path) as place:
+      shutil.copytree(tmp_path / 'good', f'{place}/own')
+      (pathlib.Path(place) / 'own' / name).write_bytes(content)
+      with bounded(pathlib.Path(place)):
+        opened = checkpoints.Checkpoints(pathlib.Path(place) / 'own')
+        said: list[str] = []
+        found = opened.restore(trees[1], said.append)
+        opened.close()
+    step = 0 if found is None else int(found['n'])
+    seen.add(step)
+    assert len(said) == (step != 2) and all(len(s.splitlines()) == 1 for s in said)
+    jax.tree.map(np.testing.assert_array_equal, found, trees[step])
+
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    check()
+  assert seen == {1, 2}  # changes that do not matter, and such that do
 
 
 # Files that have the name of what they hold: a task, an utterance, a shard.
