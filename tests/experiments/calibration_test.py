@@ -72,6 +72,14 @@ def test_temperature_at_the_ends_of_its_range(examples):
   assert calibration.temperature(logits, logits.argmin(-1)) == high
 
 
+def test_temperature_of_classes_that_are_masked(examples):
+  logits, labels = examples
+  own = labels < 4
+  masked = np.where(np.arange(5) == 4, -np.inf, logits)
+  expected = calibration.temperature(logits[own, :4], labels[own])
+  assert calibration.temperature(masked[own], labels[own]) == pytest.approx(expected)
+
+
 def test_rejection_by_definition(examples):
   logits, labels = examples
   p = np.exp(log_p(logits))

@@ -3,12 +3,14 @@
 import pathlib
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import calibration, calibration_plots, cifar10, mnist, records, runs
 from experiments.cifar10_config import filled
+from experiments.datasets import cifar10 as datasets_cifar10
 from experiments.datasets import shapes
 from experiments.errors import InputError
 from experiments.scores import calibration as scores
@@ -135,6 +137,57 @@ def test_folders_without_validation_have_no_temperature(tmp_path):
   assert '7.04' in (tmp_path / 'runs' / 'table.md').read_text()
 
 
+def test_what_is_held_out_is_not_trained_on(tmp_path, monkeypatch):
+  monkeypatch.setattr(datasets_cifar10, 'NUM_VALIDATION', 3)
+  for split in ('train', 'test'):
+    for label in range(2):
+      folder = tmp_path / split / str(label)
+      folder.mkdir(parents=True)
+      for place in range(4):
+        Image.new('RGB', (32, 32), (place, 0, 0)).save(folder / f'{place}.png')
+  found = {}
+  for hold_out in (True, False):
+    config = filled(
+      cifar10.Config(
+        dataset='cifar10', data_dir=str(tmp_path), hold_out=hold_out, seeds=1
+      )
+    )
+    for final in (True, False):
+      splits = cifar10.data(config, final)[0].splits
+      found[hold_out, final] = {n: len(own['label']) for n, own in splits.items()}
+  rest = {'test': 8, 'outside': 1000}
+  held = {'train': 5, 'validation': 3, **rest}
+  assert found.pop((False, True)) == {'train': 8, **rest}
+  assert list(found.values()) == [held] * 3
+
+
+@pytest.mark.parametrize(
+  ('decay_at', 'rates'),
+  [
+    ((0.5, 0.75), [0.3] * 4 + [0.06] * 2 + [0.012] * 2),
+    ((0.75, 0.5), [0.3] * 4 + [0.06] * 2 + [0.012] * 2),
+    ((0.5, 0.51), [0.3] * 4 + [0.012] * 4),
+  ],
+)
+def test_optimizer_by_hand(decay_at, rates, rng):
+  """As Torch's: Nesterov's momentum, of a gradient that has the decay of weights."""
+  options = {'learning_rate': 0.3, 'momentum': 0.8, 'weight_decay': 0.05}
+  small = {**SMALL, 'num_epochs': None, 'num_steps': 8, 'decay': 0.2}
+  config = filled(cifar10.Config(decay_at=decay_at, **small, **options))
+  optimizer = cifar10.optimizer(config, cifar10.data(config, True))
+  weights = jnp.asarray(rng.normal(size=4), jnp.float32)
+  expected, velocity = np.asarray(weights, float), np.zeros(4)
+  state = optimizer.init(weights)
+  for rate in rates:
+    gradient = rng.normal(size=4).astype(np.float32)
+    updates, state = optimizer.update(jnp.asarray(gradient), state, weights)
+    weights += updates
+    decayed = gradient + 0.05 * expected
+    velocity = 0.8 * velocity + decayed
+    expected -= rate * (decayed + 0.8 * velocity)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_augmentation_follows_from_seed_and_step():
   config = filled(cifar10.Config(augment=True, **SMALL))
   data = cifar10.data(config, True)
@@ -178,6 +231,7 @@ def test_mnist_has_the_table_too(tmp_path):
     ({'depth': 41}, r'^--depth: expected 3n \+ 4 with n = 1, 2, ..., got 41$'),
     ({'depth': 13, 'bottleneck': True}, r'^--depth: expected 6n \+ 4'),
     ({'reduction': 1.5}, r'^--reduction: expected a share in \(0, 1\], got 1.5$'),
+    ({'reduction': 0.01}, r'^reduction: expected a share that keeps one of 18 chan'),
     ({'arms': ('baseline',), 'dropout': 0.1}, r'^--dropout: none of --arms has'),
     ({'arms': ('batch_norm',)}, r'no batch_norm .* every network has it$'),
     ({'outside': 'svhn'}, r'^--outside: expected one of textures, digits, noise'),

@@ -162,7 +162,9 @@ def test_bad_folders(tmp_path):
 
   cat = tmp_path / 'good' / 'train' / 'cat'
   (cat / '0009.png').write_bytes(b'no picture')
-  refused(r'cat/0009.png: not an image that can be read')
+  refused(r'cat/0009.png: not an image that can be read: not JPEG or PNG, or damaged$')
+  Image.fromarray(np.full((32, 32), 1000, np.uint16)).save(cat / '0009.png')
+  refused(r'cat/0009.png: .*: more than 8 bits a channel$')
   Image.new('RGB', (8, 32)).save(cat / '0009.png')
   refused(r'cat/0009.png: expected 32x32 pixels, as in .*0000.jpg, found 32x8')
   (cat / '0009.png').rename(cat / 'list.txt')
