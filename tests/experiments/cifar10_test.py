@@ -13,6 +13,7 @@ from experiments.cifar10_config import filled
 from experiments.datasets import cifar10 as datasets_cifar10
 from experiments.datasets import shapes
 from experiments.errors import InputError
+from experiments.models import densenet
 from experiments.scores import calibration as scores
 
 HERE = pathlib.Path(__file__).parent
@@ -87,6 +88,8 @@ def test_rows_are_those_of_the_predictions(default):
     expected['best_temperature'] = scale
     pair = (scores.entropies(test), scores.entropies(outside))
     expected['outside_auroc'] = scores.auroc(*pair)
+    scaled = (scores.entropies(own / scale) for own in (test, outside))
+    expected['outside_auroc_scaled'] = scores.auroc(*scaled)
     expected['outside_entropy'] = pair[1].mean()
     expected['error_kept'] = scores.rejection(test, own['labels'])[8]
     assert {n: row[n] for n in expected} == pytest.approx(expected, rel=1e-5)
@@ -200,6 +203,26 @@ def test_augmentation_follows_from_seed_and_step():
   bare = next(plain.batches('train', 1, 0))
   np.testing.assert_array_equal(first['label'], bare['label'])
   assert (first['image'] != bare['image']).any()
+  known = {image.tobytes() for image in data[1].splits['train']['image']}
+  assert {image.tobytes() for image in bare['image']} <= known
+
+
+def test_the_network_is_what_the_flags_say(monkeypatch):
+  made = []
+
+  def network(classes, **options):
+    made.append({'classes': classes, **options})
+    return densenet.DenseNet(classes, **options)
+
+  monkeypatch.setattr(cifar10, 'DenseNet', network)
+  flags = {'bottleneck': True, 'reduction': 0.6, 'depth': 10, 'growth': 3}
+  flags |= {'dropout': 0.3, 'remat': True}
+  config = filled(cifar10.Config(**{**SMALL, **flags}))
+  cifar10.task(config, cifar10.data(config, True))
+  for own in made:
+    assert own.pop('rngs') is not None
+    assert own == {'classes': shapes.NUM_CLASSES, **flags}
+  assert made
 
 
 @pytest.mark.slow

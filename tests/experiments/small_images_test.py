@@ -8,6 +8,7 @@ import prepared
 import pytest
 from PIL import Image
 
+from experiments import pixels
 from experiments.datasets import cifar10, class_folders, outside, shapes
 from experiments.datasets.noise import noisy, random_state
 from experiments.datasets.shifts import shifted
@@ -246,6 +247,15 @@ def test_noise_replaces_so_many_labels_by_others():
   wrong = noisy(labels, 0.25, 4, random_state(1))
   assert (wrong != labels).sum() == 25
   assert set(wrong) == {0, 1, 2, 3}
+
+
+def test_pixels_have_mean_0_and_deviation_1(rng):
+  mean, std = np.array([0.2, 0.5, 0.7]), np.array([0.1, 0.2, 0.3])
+  scale = pixels.Scale(tuple(mean), tuple(std))
+  images = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+  found = scale(images)
+  np.testing.assert_allclose(found, (images / 255 - mean) / std, rtol=1e-5, atol=1e-6)
+  assert np.abs(scale(scale.filling)).max() < 0.5 / 255 / std.min() + 1e-6
 
 
 def test_shifted_images_are_parts_of_themselves_with_a_margin():
