@@ -89,6 +89,16 @@ def test_rejection_by_definition(examples):
   np.testing.assert_allclose(calibration.rejection(logits, labels), expected)
 
 
+def test_of_equally_sure_answers_the_earlier_is_rejected_first(rng):
+  labels = rng.integers(0, 3, 60)
+  sure = np.arange(60) % 3 == 0
+  order = [*np.flatnonzero(~sure), *np.flatnonzero(sure)]
+  expected = [100 * (labels[order[k:]] != 0).mean() for k in range(60)]
+  logits = sure[:, None] * np.array([1.0, 0.0, 0.0])
+  found = calibration.rejection(logits, labels)
+  np.testing.assert_allclose(found, expected)
+
+
 def test_auroc_counts_pairs(rng):
   known, unknown = rng.integers(0, 6, 30), rng.integers(2, 9, 20)
   pairs = itertools.product(known, unknown)

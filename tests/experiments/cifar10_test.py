@@ -140,6 +140,18 @@ def test_folders_without_validation_have_no_temperature(tmp_path):
   assert '7.04' in (tmp_path / 'runs' / 'table.md').read_text()
 
 
+def test_the_protocol_is_the_paper_s():
+  config = filled(cifar10.Config(dataset='cifar10'))
+  expected = {
+    **{'depth': 40, 'growth': 12, 'bottleneck': False, 'reduction': 1.0},
+    **{'batch_size': 50, 'num_epochs': 300, 'num_steps': None, 'num_train': 0},
+    **{'learning_rate': 0.1, 'decay_at': (0.5, 0.75), 'decay': 0.1},
+    **{'momentum': 0.9, 'weight_decay': 1e-4, 'dropout': 0.2},
+    **{'augment': False, 'label_noise': 0.0, 'hold_out': False},
+  }
+  assert {name: getattr(config, name) for name in expected} == expected
+
+
 def test_what_is_held_out_is_not_trained_on(tmp_path, monkeypatch):
   monkeypatch.setattr(datasets_cifar10, 'NUM_VALIDATION', 3)
   for split in ('train', 'test'):

@@ -66,7 +66,13 @@ def test_subset_and_noise_follow_from_the_seed(tmp_path):
     own, right = (d[seed].splits['train']['label'] for d in (first, clean))
     assert len(own) == 10
     assert (own != right).sum() == 5
-  assert first[0].fingerprint != first[1].fingerprint
+  one, other = (clean[seed].splits['train']['image'] for seed in range(2))
+  assert (one != other).any()
+  noise = cifar10.load(str(tmp_path), seeds=2, label_noise=0.5)
+  one, other = (noise[seed].splits for seed in range(2))
+  assert (one['train']['label'] != other['train']['label']).any()
+  for split in ('validation', 'test'):  # labels that are right
+    np.testing.assert_array_equal(one[split]['label'], clean[0].splits[split]['label'])
   whole = cifar10.load(str(tmp_path), seeds=2)
   assert whole[0] is whole[1]
 
