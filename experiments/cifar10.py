@@ -108,7 +108,10 @@ def optimizer(
 ) -> optax.GradientTransformation:
   """SGD with Nesterov momentum and weight decay, whose rate falls in steps."""
   num_steps = steps(config, classification_steps(config, next(iter(datasets.values()))))
-  falls = {round(share * num_steps): config.decay for share in config.decay_at}
+  falls: dict[int, float] = {}
+  for share in config.decay_at:  # two may fall together
+    place = round(share * num_steps)
+    falls[place] = falls.get(place, 1.0) * config.decay
   rate = optax.piecewise_constant_schedule(config.learning_rate, falls)
   return optax.chain(
     optax.add_decayed_weights(config.weight_decay),

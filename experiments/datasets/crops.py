@@ -22,16 +22,20 @@ def decoded(content: bytes) -> Any:
   """A PIL image in RGB.
 
   Raises:
-    OSError, ValueError, SyntaxError: it is damaged.
+    OSError, ValueError, SyntaxError: it is damaged, or has more than 8 bits a channel.
   """
-  from PIL import Image
+  from PIL import Image, UnidentifiedImageError
 
   try:
     # Of the other formats some start programs.
     with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
       if image.width * image.height > _PIXELS:
         raise ValueError(f'{image.width}x{image.height} are too many pixels')
+      if image.mode.startswith(('I', 'F')):  # it would become white
+        raise ValueError('more than 8 bits a channel')
       return image.convert('RGB')
+  except UnidentifiedImageError as error:  # it says where in the memory
+    raise ValueError(f'not {" or ".join(_FORMATS)}, or damaged') from error
   except (OSError, ValueError, SyntaxError):
     raise
   except Exception as error:  # of a damaged file it raises whatever comes up

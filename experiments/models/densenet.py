@@ -127,6 +127,16 @@ def _halved(x: Images) -> Images:
   return x.reshape(channels, n, height // 2, 2, width // 2, 2).mean((3, 5))
 
 
+def _kept(channels: int, reduction: float) -> int:
+  kept = int(channels * reduction)
+  if kept < 1:
+    raise InputError(
+      f'reduction: expected a share that keeps one of {channels} channels or more, '
+      f'got {reduction}'
+    )
+  return kept
+
+
 class DenseBlock(nnx.Module):
   """Layers, and the running moments of the features that they have in common."""
 
@@ -211,7 +221,8 @@ class DenseNet(nnx.Module):
       rngs: key ``params``.
 
     Raises:
-      InputError: a depth that is not 3n + 4, or 6n + 4 with bottlenecks.
+      InputError: a depth that is not 3n + 4, or 6n + 4 with bottlenecks; a reduction
+        that keeps no channel.
     """
     of_layer = BLOCKS * (2 if bottleneck else 1)
     layers, rest = divmod(depth - BLOCKS - 1, of_layer)
@@ -225,7 +236,7 @@ class DenseNet(nnx.Module):
     transitions = []
     for _ in range(BLOCKS):
       if blocks:
-        kept = int(width * reduction)
+        kept = _kept(width, reduction)
         transitions.append(NormConv(1, width, kept, rngs=rngs))
         width = kept
       blocks.append(DenseBlock(width, layers, growth, bottleneck, rngs=rngs))

@@ -55,7 +55,8 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
   def slope(log_t: float) -> float:
     """Of the nll in 1/T."""
-    expected = (scipy.special.softmax(z / np.exp(log_t), axis=-1) * z).sum(-1)
+    p = scipy.special.softmax(z / np.exp(log_t), axis=-1)
+    expected = (p * np.where(p > 0, z, 0)).sum(-1)  # 0 * -inf = 0
     return float((expected - own).mean())
 
   low, high = np.log(TEMPERATURES)

@@ -72,6 +72,14 @@ def test_temperature_at_the_ends_of_its_range(examples):
   assert calibration.temperature(logits, logits.argmin(-1)) == high
 
 
+def test_temperature_of_classes_that_are_masked(examples):
+  logits, labels = examples
+  own = labels < 4
+  masked = np.where(np.arange(5) == 4, -np.inf, logits)
+  expected = calibration.temperature(logits[own, :4], labels[own])
+  assert calibration.temperature(masked[own], labels[own]) == pytest.approx(expected)
+
+
 def test_rejection_by_definition(examples):
   logits, labels = examples
   p = np.exp(log_p(logits))
@@ -79,6 +87,16 @@ def test_rejection_by_definition(examples):
   wrong = (p.argmax(-1) != labels)[order]
   expected = [100 * wrong[k:].mean() for k in range(len(wrong))]
   np.testing.assert_allclose(calibration.rejection(logits, labels), expected)
+
+
+def test_of_equally_sure_answers_the_earlier_is_rejected_first(rng):
+  labels = rng.integers(0, 3, 60)
+  sure = np.arange(60) % 3 == 0
+  order = [*np.flatnonzero(~sure), *np.flatnonzero(sure)]
+  expected = [100 * (labels[order[k:]] != 0).mean() for k in range(60)]
+  logits = sure[:, None] * np.array([1.0, 0.0, 0.0])
+  found = calibration.rejection(logits, labels)
+  np.testing.assert_allclose(found, expected)
 
 
 def test_auroc_counts_pairs(rng):

@@ -3,14 +3,17 @@
 import pathlib
 import re
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import calibration, calibration_plots, cifar10, mnist, records, runs
 from experiments.cifar10_config import filled
+from experiments.datasets import cifar10 as datasets_cifar10
 from experiments.datasets import shapes
 from experiments.errors import InputError
+from experiments.models import densenet
 from experiments.scores import calibration as scores
 
 HERE = pathlib.Path(__file__).parent
@@ -85,6 +88,8 @@ def test_rows_are_those_of_the_predictions(default):
     expected['best_temperature'] = scale
     pair = (scores.entropies(test), scores.entropies(outside))
     expected['outside_auroc'] = scores.auroc(*pair)
+    scaled = (scores.entropies(own / scale) for own in (test, outside))
+    expected['outside_auroc_scaled'] = scores.auroc(*scaled)
     expected['outside_entropy'] = pair[1].mean()
     expected['error_kept'] = scores.rejection(test, own['labels'])[8]
     assert {n: row[n] for n in expected} == pytest.approx(expected, rel=1e-5)
@@ -135,6 +140,69 @@ def test_folders_without_validation_have_no_temperature(tmp_path):
   assert '7.04' in (tmp_path / 'runs' / 'table.md').read_text()
 
 
+def test_the_protocol_is_the_paper_s():
+  config = filled(cifar10.Config(dataset='cifar10'))
+  expected = {
+    **{'depth': 40, 'growth': 12, 'bottleneck': False, 'reduction': 1.0},
+    **{'batch_size': 50, 'num_epochs': 300, 'num_steps': None, 'num_train': 0},
+    **{'learning_rate': 0.1, 'decay_at': (0.5, 0.75), 'decay': 0.1},
+    **{'momentum': 0.9, 'weight_decay': 1e-4, 'dropout': 0.2},
+    **{'augment': False, 'label_noise': 0.0, 'hold_out': False},
+  }
+  assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_what_is_held_out_is_not_trained_on(tmp_path, monkeypatch):
+  monkeypatch.setattr(datasets_cifar10, 'NUM_VALIDATION', 3)
+  for split in ('train', 'test'):
+    for label in range(2):
+      folder = tmp_path / split / str(label)
+      folder.mkdir(parents=True)
+      for place in range(4):
+        Image.new('RGB', (32, 32), (place, 0, 0)).save(folder / f'{place}.png')
+  found = {}
+  for hold_out in (True, False):
+    config = filled(
+      cifar10.Config(
+        dataset='cifar10', data_dir=str(tmp_path), hold_out=hold_out, seeds=1
+      )
+    )
+    for final in (True, False):
+      splits = cifar10.data(config, final)[0].splits
+      found[hold_out, final] = {n: len(own['label']) for n, own in splits.items()}
+  rest = {'test': 8, 'outside': 1000}
+  held = {'train': 5, 'validation': 3, **rest}
+  assert found.pop((False, True)) == {'train': 8, **rest}
+  assert list(found.values()) == [held] * 3
+
+
+@pytest.mark.parametrize(
+  ('decay_at', 'rates'),
+  [
+    ((0.5, 0.75), [0.3] * 4 + [0.06] * 2 + [0.012] * 2),
+    ((0.75, 0.5), [0.3] * 4 + [0.06] * 2 + [0.012] * 2),
+    ((0.5, 0.51), [0.3] * 4 + [0.012] * 4),
+  ],
+)
+def test_optimizer_by_hand(decay_at, rates, rng):
+  """As Torch's: Nesterov's momentum, of a gradient that has the decay of weights."""
+  options = {'learning_rate': 0.3, 'momentum': 0.8, 'weight_decay': 0.05}
+  small = {**SMALL, 'num_epochs': None, 'num_steps': 8, 'decay': 0.2}
+  config = filled(cifar10.Config(decay_at=decay_at, **small, **options))
+  optimizer = cifar10.optimizer(config, cifar10.data(config, True))
+  weights = jnp.asarray(rng.normal(size=4), jnp.float32)
+  expected, velocity = np.asarray(weights, float), np.zeros(4)
+  state = optimizer.init(weights)
+  for rate in rates:
+    gradient = rng.normal(size=4).astype(np.float32)
+    updates, state = optimizer.update(jnp.asarray(gradient), state, weights)
+    weights += updates
+    decayed = gradient + 0.05 * expected
+    velocity = 0.8 * velocity + decayed
+    expected -= rate * (decayed + 0.8 * velocity)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_augmentation_follows_from_seed_and_step():
   config = filled(cifar10.Config(augment=True, **SMALL))
   data = cifar10.data(config, True)
@@ -147,6 +215,26 @@ def test_augmentation_follows_from_seed_and_step():
   bare = next(plain.batches('train', 1, 0))
   np.testing.assert_array_equal(first['label'], bare['label'])
   assert (first['image'] != bare['image']).any()
+  known = {image.tobytes() for image in data[1].splits['train']['image']}
+  assert {image.tobytes() for image in bare['image']} <= known
+
+
+def test_the_network_is_what_the_flags_say(monkeypatch):
+  made = []
+
+  def network(classes, **options):
+    made.append({'classes': classes, **options})
+    return densenet.DenseNet(classes, **options)
+
+  monkeypatch.setattr(cifar10, 'DenseNet', network)
+  flags = {'bottleneck': True, 'reduction': 0.6, 'depth': 10, 'growth': 3}
+  flags |= {'dropout': 0.3, 'remat': True}
+  config = filled(cifar10.Config(**{**SMALL, **flags}))
+  cifar10.task(config, cifar10.data(config, True))
+  for own in made:
+    assert own.pop('rngs') is not None
+    assert own == {'classes': shapes.NUM_CLASSES, **flags}
+  assert made
 
 
 @pytest.mark.slow
@@ -178,6 +266,7 @@ def test_mnist_has_the_table_too(tmp_path):
     ({'depth': 41}, r'^--depth: expected 3n \+ 4 with n = 1, 2, ..., got 41$'),
     ({'depth': 13, 'bottleneck': True}, r'^--depth: expected 6n \+ 4'),
     ({'reduction': 1.5}, r'^--reduction: expected a share in \(0, 1\], got 1.5$'),
+    ({'reduction': 0.01}, r'^reduction: expected a share that keeps one of 18 chan'),
     ({'arms': ('baseline',), 'dropout': 0.1}, r'^--dropout: none of --arms has'),
     ({'arms': ('batch_norm',)}, r'no batch_norm .* every network has it$'),
     ({'outside': 'svhn'}, r'^--outside: expected one of textures, digits, noise'),

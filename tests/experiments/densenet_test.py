@@ -89,6 +89,11 @@ def test_a_depth_of_another_form_is_refused(depth: int):
     DenseNet(2, depth=depth, rngs=nnx.Rngs(0))
 
 
+def test_a_reduction_that_keeps_no_channel_is_refused():
+  with pytest.raises(InputError, match=r'^reduction: .* one of 19 channels or more'):
+    module(nnx.Rngs(0), reduction=0.05)
+
+
 def test_what_a_call_refuses():
   model = module(nnx.Rngs(0), dropout=0.1)
   for shape in ((2, 7, 8, 3), (2, 8, 8, 1), (8, 8, 3)):

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from experiments import mnist, records
+from experiments.datasets import mnist as datasets_mnist
 from experiments.errors import InputError
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -213,6 +214,18 @@ def test_mnist_is_trained_on_all_images_with_noise_of_the_second_setting(tmp_pat
   final = [(row['weight'], row['seed']) for row in rows if row.get('final')]
   assert final == [(0.1, 0), (0.1, 1), (2.0, 0), (2.0, 1)]
   assert max(row['step'] for row in rows) == 6
+
+
+def test_what_is_held_out_is_not_trained_on(tmp_path, monkeypatch):
+  monkeypatch.setattr(datasets_mnist, 'NUM_VALIDATION', 20)
+  write_idx(tmp_path, 'train', 60)
+  write_idx(tmp_path, 't10k', 20)
+  for hold_out, size in ((True, 40), (False, 60)):
+    options = {'dataset': 'mnist', 'data_dir': str(tmp_path), 'hold_out': hold_out}
+    config = mnist.filled(mnist.Config(seeds=1, **options))
+    splits = mnist.data(config, True)[0].splits
+    assert len(splits['train']['label']) == size
+    assert ('validation' in splits) == hold_out
 
 
 def test_label_noise_and_number_of_images_reach_the_data():

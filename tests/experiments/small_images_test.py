@@ -8,6 +8,7 @@ import prepared
 import pytest
 from PIL import Image
 
+from experiments import pixels
 from experiments.datasets import cifar10, class_folders, outside, shapes
 from experiments.datasets.noise import noisy, random_state
 from experiments.datasets.shifts import shifted
@@ -65,7 +66,13 @@ def test_subset_and_noise_follow_from_the_seed(tmp_path):
     own, right = (d[seed].splits['train']['label'] for d in (first, clean))
     assert len(own) == 10
     assert (own != right).sum() == 5
-  assert first[0].fingerprint != first[1].fingerprint
+  one, other = (clean[seed].splits['train']['image'] for seed in range(2))
+  assert (one != other).any()
+  noise = cifar10.load(str(tmp_path), seeds=2, label_noise=0.5)
+  one, other = (noise[seed].splits for seed in range(2))
+  assert (one['train']['label'] != other['train']['label']).any()
+  for split in ('validation', 'test'):  # labels that are right
+    np.testing.assert_array_equal(one[split]['label'], clean[0].splits[split]['label'])
   whole = cifar10.load(str(tmp_path), seeds=2)
   assert whole[0] is whole[1]
 
@@ -162,7 +169,9 @@ def test_bad_folders(tmp_path):
 
   cat = tmp_path / 'good' / 'train' / 'cat'
   (cat / '0009.png').write_bytes(b'no picture')
-  refused(r'cat/0009.png: not an image that can be read')
+  refused(r'cat/0009.png: not an image that can be read: not JPEG or PNG, or damaged$')
+  Image.fromarray(np.full((32, 32), 1000, np.uint16)).save(cat / '0009.png')
+  refused(r'cat/0009.png: .*: more than 8 bits a channel$')
   Image.new('RGB', (8, 32)).save(cat / '0009.png')
   refused(r'cat/0009.png: expected 32x32 pixels, as in .*0000.jpg, found 32x8')
   (cat / '0009.png').rename(cat / 'list.txt')
@@ -244,6 +253,15 @@ def test_noise_replaces_so_many_labels_by_others():
   wrong = noisy(labels, 0.25, 4, random_state(1))
   assert (wrong != labels).sum() == 25
   assert set(wrong) == {0, 1, 2, 3}
+
+
+def test_pixels_have_mean_0_and_deviation_1(rng):
+  mean, std = np.array([0.2, 0.5, 0.7]), np.array([0.1, 0.2, 0.3])
+  scale = pixels.Scale(tuple(mean), tuple(std))
+  images = rng.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+  found = scale(images)
+  np.testing.assert_allclose(found, (images / 255 - mean) / std, rtol=1e-5, atol=1e-6)
+  assert np.abs(scale(scale.filling)).max() < 0.5 / 255 / std.min() + 1e-6
 
 
 def test_shifted_images_are_parts_of_themselves_with_a_margin():
