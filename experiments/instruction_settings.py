@@ -22,7 +22,7 @@ DATASETS: Mapping[str, Mapping[str, Any]] = {
     'evaluated': 6,
     'free': 'exact',
     'learning_rate': 1e-3,
-    'num_steps': 110,
+    'num_steps': 500,
     'text_steps': 60,
   },
   'natural': {
