@@ -123,6 +123,15 @@ def check(config: Any, datasets: Defaults, sizes: Sizes) -> None:
     raise InputError(
       f'--halvings: expected up to {own.layers}, the layers, got {own.halvings}'
     )
+  for name, used, reason in (
+    ('momentum', own.optimizer == 'sgd', 'applies to --optimizer=sgd alone'),
+    ('decay', own.decay_at, 'no --decay_at'),
+    ('noise_from', own.weight_noise, 'no --weight_noise'),
+    ('filter_width', own.filters, 'no --filters'),
+    ('merge', own.halvings, 'no --halvings'),
+  ):
+    if not used:
+      refuse(config, [name], reason)
   for dataset, names in _OF_DATASETS.items():
     if dataset in datasets and own.dataset != dataset:
       refuse(config, names, f'applies to --dataset={dataset} alone')

@@ -114,6 +114,7 @@ def described(corpus: Speech) -> Speech:
   parts = [
     f'synthetic speech ({about["synthetic"]})' if 'synthetic' in about else '',
     f'utterances: {", ".join(counts)}',
+    f'tested on {about["left_out"]}, who is left out' if 'left_out' in about else '',
     *sizes,
     f'left out as they cannot be read: {unread}, see record.jsonl' if unread else '',
     f'{about["padding"]["train"]:.1%} of the frames of training batches are padding',

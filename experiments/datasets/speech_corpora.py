@@ -111,7 +111,7 @@ def _origin(corpus: Corpus, manual_dir: Path | None) -> tuple[str, dict[str, Any
   about = {'speakers': corpus.speakers, 'bad': dict(corpus.bad)}
   if manual_dir is not None:
     if corpus.synthetic:
-      return SYNTHETIC, {**about, 'synthetic': 'as its README says'}
+      return SYNTHETIC, {**about, 'synthetic': 'as its files say'}
     return corpus.name, about
   made_by = f'eSpeak NG, espeakng-loader {espeak.version()}'
   return SYNTHETIC, {**about, 'synthetic': made_by}

@@ -38,7 +38,7 @@ LISTS = {'validation': 'dev_spk.list', 'test': 'test_spk.list'}
 
 _SUFFIXES = ('wav', 'phn', 'wrd', 'txt')
 _FILE = re.compile(r'(?:.*/)?(train|test)/dr\d+/([^/]+)/(s[aix]\d+)\.(wav|phn|wrd|txt)')
-_WANTED = re.compile(rf'{_FILE.pattern}|[^/]*_spk\.list')
+_WANTED = re.compile(rf'{_FILE.pattern}|(?:.*/)?(?:dev|test)_spk\.list')
 _KNOWN = frozenset(PHONES)
 
 
@@ -56,9 +56,9 @@ _Files = Mapping[_Place, Mapping[str, pathlib.Path]]  # by suffix
 def read(root: pathlib.Path, *, skip_bad: bool = False) -> Corpus:
   """The corpus in a directory, with names in upper or lower case.
 
-  If ``dev_spk.list`` and ``test_spk.list`` lie in the directory, they name the speakers
-  of ``TEST`` that are for validation and testing, one a line, and there may be any
-  number of speakers.
+  If ``dev_spk.list`` and ``test_spk.list`` lie in it, they name the speakers of
+  ``TEST`` that are for validation and testing, one a line, and there may be any number
+  of speakers.
 
   Args:
     root: the directory ``TIMIT``, or one above it.
@@ -74,7 +74,8 @@ def read(root: pathlib.Path, *, skip_bad: bool = False) -> Corpus:
     raise InputError(
       f'--manual_dir: {root}: no files as TRAIN/DR1/FCJF0/SX37.WAV: not TIMIT'
     )
-  speakers = _speakers(root, found)
+  lists = _lists(found)
+  speakers = _speakers(root, lists)
   bad: dict[str, str] = {}
   splits: dict[str, list[Utterance]] = {'train': [], 'validation': [], 'test': []}
   for place, own in sorted(places.items()):
@@ -87,12 +88,13 @@ def read(root: pathlib.Path, *, skip_bad: bool = False) -> Corpus:
       if not skip_bad:
         raise
       bad[f'{place.speaker}_{place.sentence}'] = str(error)
-  faults = _missing(root, splits, speakers, listed=LISTS['test'] in found)
+  faults = _missing(root, splits, speakers, listed=bool(lists))
   if faults and not skip_bad:
     raise InputError('; '.join(faults.values()))
   if not all(splits.values()):
     raise InputError('; '.join(faults.values()) or f'{root}: a split has no utterance')
-  return Corpus(NAME, splits, bad | faults, synthetic(root))
+  above = {root, *(path.parent for path in lists.values())}
+  return Corpus(NAME, splits, bad | faults, any(map(synthetic, above)))
 
 
 def _places(found: Mapping[str, pathlib.Path]) -> _Files:
@@ -107,15 +109,25 @@ def _places(found: Mapping[str, pathlib.Path]) -> _Files:
   return places
 
 
-def _speakers(root: pathlib.Path, found: Mapping[str, pathlib.Path]) -> dict[str, str]:
+def _lists(found: Mapping[str, pathlib.Path]) -> dict[str, pathlib.Path]:
+  """Those of speakers, by split."""
+  lists: dict[str, pathlib.Path] = {}
+  splits = {name: split for split, name in LISTS.items()}
+  for key, path in found.items():
+    if split := splits.get(key.rpartition('/')[2]):
+      if split in lists:
+        raise InputError(f'{path}: there is {lists[split]}, too')
+      lists[split] = path
+  return lists
+
+
+def _speakers(root: pathlib.Path, lists: Mapping[str, pathlib.Path]) -> dict[str, str]:
   """The split of each speaker who is not for training."""
   texts = {'validation': VALIDATION, 'test': TEST}
-  given = [split for split, name in LISTS.items() if name in found]
-  if given:
-    if len(given) < len(LISTS):
-      raise InputError(f'{root}: expected both {" and ".join(LISTS.values())}')
-    for split, name in LISTS.items():
-      texts[split] = files.decode(files.read(found[name]), found[name]).lower()
+  if lists and len(lists) < len(LISTS):
+    raise InputError(f'{root}: expected both {" and ".join(LISTS.values())}')
+  for split, path in lists.items():
+    texts[split] = files.decode(files.read(path), path).lower()
   speakers: dict[str, str] = {}
   for split, text in texts.items():
     for name in text.split():

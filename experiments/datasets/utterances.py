@@ -1,8 +1,9 @@
 """Recorded sentences of a corpus, with what was said.
 
 A directory may be in the form of a corpus and not be it: if its file ``README`` has the
-words ``synthetic speech``, what is read from it is called synthetic. That does not
-change how it is read; what lets it have other speakers, or fewer, its reader says.
+words ``synthetic speech``, or a list of WSJ says it, what is read from it is called
+synthetic. That does not change how it is read; what lets it have other speakers, or
+fewer, its reader says.
 """
 
 import dataclasses

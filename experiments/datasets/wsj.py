@@ -52,6 +52,7 @@ class _Tree:
 
   def __init__(self, root: pathlib.Path):
     self.root = root
+    self.synthetic = utterances.synthetic(root)  # or a list says so
     self._by_name: dict[str, list[tuple[str, pathlib.Path]]] = {}
     self._sessions: dict[str, list[pathlib.Path]] = {}
     self._transcripts: dict[pathlib.Path, dict[str, str]] = {}
@@ -112,7 +113,7 @@ def read(
   splits = {
     split: _utterances(tree, name, bad, skip_bad) for split, name in lists.items()
   }
-  return Corpus(NAME, splits, bad, utterances.synthetic(root))
+  return Corpus(NAME, splits, bad, tree.synthetic)
 
 
 def _utterances(
@@ -127,6 +128,7 @@ def _utterances(
       raise InputError(f'--manual_dir: {tree.root}: {name}: no {path} (disc {disc})')
     content = files.decode(files.read(index), index)
     synthetic |= bool(re.search(r'(?mi)^\s*;.*\bsynthetic\b', content))
+    tree.synthetic |= synthetic
     for entry in _entries(index, content):
       own = pathlib.PurePosixPath(entry.path).stem
       listed.add(own)

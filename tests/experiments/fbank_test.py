@@ -51,6 +51,25 @@ def test_energy_and_filters(rng):
     assert (np.abs(filters.argmax(axis=1) - place) < 1).all()
 
 
+@pytest.mark.parametrize(('rate', 'num_mel'), [(16_000, 40), (16_000, 80), (8000, 40)])
+def test_filters_are_those_of_kaldi(rng, rate, num_mel):
+  """In float64 numpy, by its definitions."""
+  wave = samples(rng, rate // 4)
+  length, size = rate // 40, 1 << (rate // 40).bit_length()
+  rows = np.lib.stride_tricks.sliding_window_view(wave, length)[:: rate // 100]
+  rows = rows - rows.mean(axis=1, keepdims=True, dtype=np.float64)
+  emphasised = rows - 0.97 * np.concatenate([rows[:, :1], rows[:, :-1]], axis=1)
+  window = np.hanning(length) ** 0.85  # Povey's
+  power = np.abs(np.fft.rfft(emphasised * window, size)[:, :-1]) ** 2
+  mel = 1127 * np.log1p(np.arange(size // 2) * rate / size / 700)
+  edges = np.linspace(*1127 * np.log1p(np.array([20, rate / 2]) / 700), num_mel + 2)
+  low, middle, high = (edges[first : first + num_mel, None] for first in range(3))
+  triangles = np.minimum((mel - low) / (middle - low), (high - mel) / (high - middle))
+  expected = np.log(power @ np.maximum(triangles, 0).T)
+  got = fbank.features(wave, rate, num_mel)[:, 1 : 1 + num_mel]
+  np.testing.assert_allclose(got, expected, atol=1e-3)
+
+
 def test_every_time_the_same(rng):
   wave = samples(rng, 4000)
   first = fbank.features(wave, 16_000, 40)

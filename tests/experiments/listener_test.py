@@ -66,6 +66,26 @@ def test_an_utterance_is_that_of_its_own(model: LAS):
   np.testing.assert_allclose(alone[0], logits[2], atol=2e-6)
 
 
+def test_dropout():
+  """On what goes into a layer, on what is attended to, and into the softmax layer."""
+  model = LAS(SIZES, dropout=0.5, rngs=nnx.Rngs(0))
+  frames, mask, inputs = batch()
+
+  @nnx.jit
+  def values(model, rngs):
+    drop = {'deterministic': rngs is None, 'rngs': rngs}
+    memory = model.encode(frames, mask, **drop)
+    return memory.values[0], model.decode(memory, inputs, **drop)[0][..., :5]
+
+  for dropped in values(model, nnx.Rngs(dropout=0)):
+    assert 0.2 < (dropped == 0).mean() < 0.8
+  model.dropout = nnx.Dropout(0)  # what is left is that within the encoder
+  within, _ = values(model, nnx.Rngs(dropout=0))
+  plain, _ = values(model, None)
+  assert (within != 0).all()
+  assert not np.allclose(within, plain, atol=1e-3)
+
+
 def test_two_frames_become_one():
   frames, mask, _ = batch(junk=5.0)
   pairs, there = halved(frames, mask, 'concat')

@@ -17,6 +17,7 @@ from experiments import speech_config, speech_study, timit, wsj
 from experiments.datasets import speech_corpora
 from experiments.errors import InputError
 from experiments.evaluate import evaluate
+from experiments.framewise import frame_objective
 from experiments.state import init_state, stack
 
 TINY = {
@@ -130,6 +131,53 @@ def test_means_are_those_of_single_utterances(model: str):
     assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-5)
 
 
+def test_what_fills_a_batch_up_is_not_in_the_statistics():
+  """Of batch normalization, while it is trained."""
+  own = timit.filled(
+    timit.Config(**{'workdir': 'unused', 'model': 'framewise', 'hidden': 3})
+  )
+  own = speech_study.of_arm(own, 'batch_norm')
+  data = {0: speaking.corpus(True)}
+  task = speech_study.task(own, data)
+  params, rest = jax.jit(task.init)(jax.random.key(0))
+  batch = next(iter(task.batches('test', 0)))
+  there = np.arange(len(batch['mask'])) > 0  # the first row fills it up
+  batch['mask'] &= there[:, None]
+  alone = {name: rows[there] for name, rows in batch.items()}
+  apply = jax.jit(task.apply)
+  states = [
+    apply(params, rest, given, jax.random.key(1))[1] for given in (batch, alone)
+  ]
+  for one, other in zip(*map(jax.tree.leaves, states), strict=True):
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_what_is_no_phone_takes_no_share():
+  """Padding and the start symbol, in smoothing and the penalty too."""
+  random = np.random.default_rng(0)
+  logits = random.normal(size=(2, 3, 6)).astype(np.float32)
+  batch = {'label': random.integers(2, 6, (2, 3)), 'mask': np.ones((2, 3), bool)}
+  loss, point = CHAIN(reg.cross_entropy), {'step': 0, 'key': jax.random.key(0)}
+  value, sums = frame_objective(loss, logits, batch, **point)
+  batch['label'] = batch['label'] - 2
+  p = reg.Categorical(logits[..., 2:])
+  expected = loss(p, batch['label']).mean()
+  np.testing.assert_allclose(value, expected, rtol=1e-6)
+  np.testing.assert_allclose(sums['entropy'][0], p.entropy().sum(), rtol=1e-6)
+
+
+def test_momentum():
+  changes = {'optimizer': 'sgd', 'momentum': 0.5, 'clip': 1.0, 'learning_rate': 1.0}
+  own = timit.filled(timit.Config(**{'workdir': 'unused', 'num_steps': 8, **changes}))
+  optimizer = speech_study.optimizer(own, {0: speaking.corpus(True)})
+  params = {'w': np.ones(1, np.float32)}
+  state, moved = optimizer.init(params), []
+  for _ in range(3):
+    updates, state = jax.jit(optimizer.update)({'w': np.full(1, 9.0)}, state, params)
+    moved.append(-float(updates['w'][0]))
+  np.testing.assert_allclose(moved, [1, 1.5, 1.75])  # of a gradient of norm 1
+
+
 def test_the_rate_falls_in_steps():
   own = timit.filled(
     timit.Config(
@@ -161,6 +209,11 @@ BAD = {
   'size': ({'size': 'laurent'}, '--size: expected one of small, timit'),
   'even': ({'filter_width': 4}, 'expected an odd number, got 4'),
   'halvings': ({'halvings': 3}, '--halvings: expected up to 2'),
+  'momentum': ({'momentum': 0.5}, '--momentum: applies to --optimizer=sgd alone'),
+  'decay': ({'decay': 0.5, 'decay_at': ()}, '--decay: no --decay_at'),
+  'noise': ({'noise_from': 3}, '--noise_from: no --weight_noise'),
+  'filters': ({'filter_width': 3, 'filters': 0}, '--filter_width: no --filters'),
+  'merge': ({'merge': 'skip', 'halvings': 0}, '--merge: no --halvings'),
   'speakers': ({'speakers': 3, 'dataset': 'timit'}, '--speakers: applies'),
   'data_dir': ({'data_dir': 'x', 'dataset': 'timit'}, '--data_dir: applies'),
   'manual_dir': (

@@ -45,7 +45,7 @@ def test_synthetic_timit(timit):
 def test_its_directory_is_a_corpus(timit):
   given = speech_corpora.timit(spoken.timit(), spoken.cache(), **SIZES)
   assert given.name == 'synthetic'
-  assert given.about['synthetic'] == 'as its README says'
+  assert given.about['synthetic'] == 'as its files say'
   assert given.fingerprint == timit.fingerprint
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 
@@ -49,7 +50,9 @@ def test_made_once(tmp_path, monkeypatch):
   assert len(list(cache.iterdir())) == 1
 
 
-@pytest.mark.parametrize('change', ['filters', 'file', 'name', 'speaker', 'sph2pipe'])
+@pytest.mark.parametrize(
+  'change', ['filters', 'file', 'time', 'name', 'speaker', 'sph2pipe']
+)
 def test_made_anew(tmp_path, monkeypatch, change):
   sounds, cache = noises(tmp_path), tmp_path / 'cache'
   first = speech_features.prepare(sounds, cache, 10)
@@ -58,6 +61,8 @@ def test_made_anew(tmp_path, monkeypatch, change):
     num_mel = 11
   elif change == 'file':
     sounds[0].path.write_text('longer')
+  elif change == 'time':
+    os.utime(sounds[0].path, (1, 1))
   elif change == 'sph2pipe':  # may read what could not be read before
     there = sphere.converts()
     monkeypatch.setattr(sphere, 'converts', lambda: not there)

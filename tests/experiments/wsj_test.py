@@ -98,7 +98,9 @@ def test_faults_of_lists(root):
   with pytest.raises(InputError, match='si84: expected 2 utterances, found 1'):
     wsj.read(root, training='si84')
   index.write_text('\n'.join(['; Synthetic: one', *lines.splitlines()[:2]]))
-  assert len(wsj.read(root, training='si84').splits['train']) == 1
+  corpus = wsj.read(root, training='si84')
+  assert len(corpus.splits['train']) == 1
+  assert corpus.synthetic  # without README, or from above it
   index.unlink()
   with pytest.raises(InputError, match=r'si84: no wsj0/doc/.*wv1\.ndx .disc 11_13_1'):
     wsj.read(root, training='si84')
