@@ -23,7 +23,7 @@ from collections.abc import Mapping
 import optax
 from flax import nnx
 
-from experiments import arms, calibration, config, study
+from experiments import arms, calibration, config, rates, study
 from experiments.cifar10_config import DEFAULTS, GRID, VALUES, Config, check, filled
 from experiments.config import by_flag, steps
 from experiments.datasets import cifar10, outside, shapes
@@ -108,11 +108,7 @@ def optimizer(
 ) -> optax.GradientTransformation:
   """SGD with Nesterov momentum and weight decay, whose rate falls in steps."""
   num_steps = steps(config, classification_steps(config, next(iter(datasets.values()))))
-  falls: dict[int, float] = {}
-  for share in config.decay_at:  # two may fall together
-    place = round(share * num_steps)
-    falls[place] = falls.get(place, 1.0) * config.decay
-  rate = optax.piecewise_constant_schedule(config.learning_rate, falls)
+  rate = rates.falling(config.learning_rate, config.decay_at, config.decay, num_steps)
   return optax.chain(
     optax.add_decayed_weights(config.weight_decay),
     optax.sgd(rate, momentum=config.momentum or None, nesterov=True),

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import optax
 
-from experiments import arms, runner, speech_results, study
+from experiments import arms, rates, runner, speech_results, study
 from experiments.config import steps
 from experiments.datasets.recordings import Settings
 from experiments.datasets.speech import Speech
@@ -188,8 +188,7 @@ def optimizer(
 ) -> optax.GradientTransformation:
   """Adam or SGD with momentum, of a bounded gradient; the rate falls in steps."""
   num_steps = steps(config, steps_per_epoch(config, datasets[0]))
-  falls = {round(share * num_steps): config.decay for share in config.decay_at}
-  rate = optax.piecewise_constant_schedule(config.learning_rate, falls)
+  rate = rates.falling(config.learning_rate, config.decay_at, config.decay, num_steps)
   own = optax.adam(rate)
   if config.optimizer == 'sgd':
     own = optax.sgd(rate, momentum=config.momentum)
