@@ -28,6 +28,7 @@ from experiments import (
   study,
 )
 from experiments.config import by_flag, flag, single, unused
+from experiments.datasets.instructions.collection import InstructionTask
 from experiments.errors import InputError
 from experiments.instruction_settings import DATASETS, VALUES
 from experiments.progress import Progress
@@ -59,6 +60,7 @@ VARIATIONS: Mapping[str, Mapping[str, Any]] = {
   'tiny': {'size': 'tiny'},
   'medium': {'size': 'medium'},
 }
+_FEWER = {'train_tasks', 'train_categories'}
 _PLAIN = 'the loss is plain cross-entropy here'
 
 
@@ -77,8 +79,8 @@ class Config(instruction_config.Config):
   export: bool = unused(False, 'experiments.instructions has it')
   variations: tuple[str, ...] = flag(
     None,
-    'what is set beside the baseline; default: all, even_shares where there are '
-    'several benchmarks',
+    'what is set beside the baseline; default: all but what would be the baseline '
+    'again: one benchmark in even shares, say',
     config.one_of(*VARIATIONS),
   )
 
@@ -124,25 +126,46 @@ def run(config: Config) -> pathlib.Path:
   ]
   _train(variations)
   print(report.write_report([v.directory for v in variations], workdir))
-  print(instruction_results.write(workdir, config.shots))
+  print(instruction_results.write(workdir, config.shots, _notes(config)))
   return workdir
 
 
 def filled(config: Config) -> Config:
   """With its variations."""
   instruction_config.check(config)
-  several = len(_benchmarks(config)) > 1
+  given = VARIATIONS if config.variations is None else config.variations
+  faults = {name: _fault(config, name) for name in given}
   if config.variations is None:
-    names = tuple(name for name in VARIATIONS if several or name != EVEN)
+    names = tuple(name for name, fault in faults.items() if not fault)
     return dataclasses.replace(config, variations=names)
-  if EVEN in config.variations and not several:
-    raise InputError(f'--variations: {EVEN}: there is one benchmark')
+  for name, fault in faults.items():
+    if fault:
+      raise InputError(f'--variations: {name}: {fault}')
   return config
+
+
+def _fault(config: Config, name: str) -> str:
+  """Why a variation is the baseline once more; empty: it is not."""
+  changes = VARIATIONS[name]
+  if name == EVEN and len(_benchmarks(config)) < 2:
+    return 'there is one benchmark'
+  if 'size' in changes and config.checkpoint:
+    return 'the network is that of --checkpoint'
+  if _FEWER & {*changes}:
+    tasks = _trained(config)
+    categories = {task.category for task in tasks}
+    there = {'train_tasks': len(tasks), 'train_categories': len(categories)}
+    for field, count in changes.items():
+      if count >= there[field]:
+        return f'there are {there[field]} to train on'
+  return ''
 
 
 def check(config: Config) -> None:
   """Refuses what has no place here, or is given and changed."""
   single(config)
+  varied = {field for name in config.variations for field in VARIATIONS[name]}
+  instruction_config.idle(config, varied)
   given = {f.name for f in dataclasses.fields(config) if _changed(config, f)}
   for name in config.variations:
     if config.variations.count(name) > 1:
@@ -167,8 +190,25 @@ def of_variation(config: Config, name: str) -> instruction_config.Config:
   return instruction_config.filled(instruction_config.Config(**fields))
 
 
+def _notes(config: Config) -> list[str]:
+  """What of the tables is not of the same examples."""
+  fewer = [name for name in config.variations if _FEWER & {*VARIATIONS[name]}]
+  if not fewer:
+    return []
+  names = ', '.join(fewer)
+  return [f'Instances of {names}: of the tasks that were trained on there, not of all.']
+
+
 def _benchmarks(config: Config) -> list[str]:
-  return [*instruction_loading.collection(instruction_config.filled(config)).counts]
+  return sorted({task.benchmark for task in _trained(config)})
+
+
+def _trained(config: Config) -> list[InstructionTask]:
+  """Tasks that the baseline is trained on."""
+  own = instruction_config.filled(config)
+  collection = instruction_loading.collection(own)
+  levels = instruction_loading.levels(own, collection)
+  return [collection.by_id[name] for name in levels.train]
 
 
 def _train(variations: list[Variation]) -> None:

@@ -106,11 +106,7 @@ class Answering:
 
   def _written(self, params: PyTree, asked: Sequence['_Asked']) -> list[str]:
     room = self.positions - self.longest
-    start = [] if self.tokens.start is None else [self.tokens.start]
-    ids = []
-    for own in asked:
-      source = self.tokens.encode(own.made().source)
-      ids.append([*start, *source[-(room - len(start)) :]])
+    ids = [prompts.source_ids(own.made(), self.tokens, room) for own in asked]
     result = [''] * len(asked)
     order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
     for begin in range(0, len(order), _ROWS):
@@ -139,8 +135,8 @@ class Answering:
     result, place = [], 0
     for own in asked:
       part = slice(place, place + len(own.options))
-      tokens = [len(self.tokens.encode(f' {o}')) + 1 for o in own.options]
-      sizes = [len(o.strip().encode()) for o in own.options]
+      tokens = [len(self.tokens.encode(f' {o.strip()}')) + 1 for o in own.options]
+      sizes = [len(o.strip().encode()) or 1 for o in own.options]
       best = scores.ranked(conditional[part], tokens, sizes, alone[part], self.rule)
       result.append(own.options[best])
       place = part.stop

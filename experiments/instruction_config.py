@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from experiments import arms, config
 from experiments.config import fill, flag, refuse, unused
@@ -124,16 +124,28 @@ def check(config: Config) -> None:
       f'--answer: expected less than {own.length}, the --length, got {own.answer}'
     )
   named(config.shares, '--shares')
-  if (
-    own.text_share
-    < 1
-    <= own.text_share + sum(named(config.streams, '--streams').values())
-  ):
+  if own.text_share == 1:
+    raise InputError('--text_share: expected less than 1: text alone tunes nothing')
+  if own.text_share + sum(named(config.streams, '--streams').values()) >= 1:
     raise InputError('--streams: expected less than 1 in all, with --text_share')
-  if not config.streams:
-    refuse(config, ['streams_dir'], 'applies to --streams alone')
+  for shots in config.shots:
+    if config.shots.count(shots) > 1:
+      raise InputError(f'--shots: {shots} is there twice')
+  if config.checkpoint:
+    refuse(config, ['size', 'text_steps'], 'the network is that of --checkpoint')
+  if config.held_out or own.dataset == 'generated':
+    reason = 'applies to --data_dir without --held_out alone'
+    refuse(config, ['held_out_categories', 'held_out_tasks'], reason)
   needs('jinja2', 'num2words', 'rouge_score', 'yaml')
   needs(*['tokenizers'] * bool(config.checkpoint))
+
+
+def idle(config: Config, varied: Collection[str] = ()) -> None:
+  """Refuses what says nothing beside the others, or beside the flags that vary."""
+  if not config.streams and 'streams' not in varied:
+    refuse(config, ['streams_dir'], 'applies to --streams alone')
+  if config.mixture != 'temperature' and 'mixture' not in varied:
+    refuse(config, ['temperature'], 'applies to --mixture=temperature alone')
 
 
 def named(texts: Sequence[str], flag: str) -> dict[str, float]:
@@ -145,8 +157,8 @@ def named(texts: Sequence[str], flag: str) -> dict[str, float]:
       value = float(number)
     except ValueError:
       value = math.nan
-    if not name or not math.isfinite(value):
-      raise InputError(f'{flag}: expected name:number, got {text!r}')
+    if not name or not 0 <= value < math.inf:
+      raise InputError(f'{flag}: expected name:number, 0 or more, got {text!r}')
     if name in found:
       raise InputError(f'{flag}: {name} is there twice')
     found[name] = value

@@ -110,7 +110,8 @@ class Instructions:
     """Rows without end."""
     for name in self.shares:
       if not self.counts.get(name):
-        raise InputError(f'nothing to learn from in {name}')
+        more = f': --text: expected more than {self.options.length} ids, the --length'
+        raise InputError(f'nothing to learn from in {name}{more * (name == TEXT)}')
     return Stream(self, seed)
 
   def evaluation(self, split: str) -> list[Encoded]:
@@ -128,6 +129,11 @@ class Instructions:
           made = prompts.prompt(task.examples[place], instruction=first)
           encoded = prompts.encoded(made, self.tokens, self.options.length + 1)
           found += [] if encoded is None else [encoded]
+    if not found:
+      raise InputError(
+        f'{split}: no example: expected tasks of 4 examples or more to train on, with '
+        f'answers that fit into the {self.options.length} ids of --length'
+      )
     return found
 
   def batches(self, split: str, seed: int, start: int = 0) -> Iterator[Batch]:

@@ -28,36 +28,39 @@ EXAMPLES = 400  # of a generated task
 def loaded(config: Config, tokens: Tokens) -> Instructions:
   """Tasks, levels and rates."""
   own = collection(config)
-  levels = splits.split(
-    own, _held_out(config, own), seed=config.split_seed, evaluated=config.evaluated
-  )
-  levels = splits.fewer(
-    own,
-    levels,
-    tasks=config.train_tasks,
-    categories=config.train_categories,
-    seed=config.split_seed,
-  )
+  split = levels(config, own)
   further = _streams(config)
   both = Collection((*own.tasks, *further), own.skipped)
   streams = {task.id: tuple(range(len(task.examples))) for task in further}
-  whole = dataclasses.replace(levels, train={**levels.train, **streams})
+  whole = dataclasses.replace(split, train={**split.train, **streams})
   return Instructions(
     name=config.dataset,
     collection=both,
     levels=whole,
     tokens=tokens,
     options=Options(config.length, config.rows, config.demonstrations, config.counted),
-    shares=_shares(config, own, levels, further),
+    shares=_shares(config, own, split, further),
     text=_text(config),
     about={
       'tasks': len(own.tasks),
-      'trained': len(levels.train),
+      'trained': len(split.train),
       # Below --data_dir: where that is, is nothing to who reads the record.
       'skipped': [s.removeprefix(f'{config.data_dir}/') for s in own.skipped],
       **({'streams': named(config.streams, '--streams')} if further else {}),
       **_leakage(both, whole),
     },
+  )
+
+
+def levels(config: Config, own: Collection) -> splits.Levels:
+  """What is for training and what is held out."""
+  held, seed = _held_out(config, own), config.split_seed
+  return splits.fewer(
+    own,
+    splits.split(own, held, seed=seed, evaluated=config.evaluated),
+    tasks=config.train_tasks,
+    categories=config.train_categories,
+    seed=seed,
   )
 
 

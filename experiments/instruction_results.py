@@ -68,7 +68,7 @@ def scored(
   category = {task.id: task.category for task in data.collection.tasks}
   row: Row = {'protocols': {}}
   answers = []
-  levels = {level: rows for level, rows in levels.items() if rows}
+  levels = {level: rows for level, rows in levels.items() if any(rows.values())}
   for level, rows in levels.items():
     for count in shots:
       own = answering.answers(params, data.collection, rows, count)
@@ -130,8 +130,10 @@ def _mixture(data: Instructions, seed: int, num_steps: int) -> list[Row]:
   ]
 
 
-def write(workdir: pathlib.Path, shots: Sequence[int]) -> str:
-  """Writes the table and the picture by level; returns the table."""
+def write(
+  workdir: pathlib.Path, shots: Sequence[int], notes: Sequence[str] = ()
+) -> str:
+  """Writes the table, with notes, and the picture by level; returns the table."""
   base = workdir / 'base' / 'baseline' / 'record.jsonl'
   arms: dict[str, list[Row]] = {}
   if base.exists():
@@ -140,7 +142,7 @@ def write(workdir: pathlib.Path, shots: Sequence[int]) -> str:
     for series in run.series:
       arms[series.label] = [dict(row) for row in series.results.values()]
   names = [f'{level}_{count}' for level in _levels(arms, shots) for count in shots]
-  text = _table(arms, names)
+  text = '\n'.join([_table(arms, names), *notes])
   categories = _by_category(arms, names)
   records.write_whole(workdir / 'categories.md', f'{categories}\n'.encode())
   records.write_whole(workdir / 'levels.md', f'{text}\n'.encode())

@@ -47,7 +47,7 @@ from experiments.datasets.instructions.tokens import Bytes, Pieces, Tokens
 from experiments.errors import InputError
 from experiments.evaluate import Row
 from experiments.instruction_answers import Answering
-from experiments.instruction_config import MIXING, Config, check, filled
+from experiments.instruction_config import MIXING, Config, check, filled, idle
 from experiments.instruction_data import Instructions
 from experiments.instruction_settings import DATASETS, GRID, SIZES, VALUES
 from experiments.instruction_task import instructions
@@ -64,6 +64,7 @@ _BYTES = Bytes()
 def run(config: Config) -> pathlib.Path:
   """Trains on text, then all arms, or goes on with them; ends with the tables."""
   check(config)
+  idle(config)
   config = filled(config)
   workdir = pathlib.Path(config.workdir)
   _loaded(config)  # what is at fault in it is told before anything is trained

@@ -82,7 +82,9 @@ def ranked(
   if rule == 'pmi':
     if unconditional is None:
       raise ValueError("unconditional: needed for 'pmi'")
-    scores = scores - np.asarray(unconditional, np.float64)
+    # What cannot be is not: -inf less -inf would be no number.
+    alone = np.asarray(unconditional, np.float64)
+    scores = np.subtract(scores, alone, out=scores.copy(), where=scores != -np.inf)
   elif rule != 'sum':
     if rule not in RULES:
       raise ValueError(f'rule: expected one of {RULES}, got {rule!r}')

@@ -1,10 +1,13 @@
 """Variations of instruction tuning beside the plain run."""
 
+import dataclasses
 import json
+import pathlib
 
 import pytest
 
 from experiments import instruction_ablations, instruction_loading
+from experiments.datasets.instructions.tokens import Bytes
 from experiments.errors import InputError
 from experiments.instruction_ablations import VARIATIONS, Config
 
@@ -62,11 +65,9 @@ def test_a_variation_changes_what_it_says_and_nothing_else(options):
     assert ('workdir' in differing) == ('size' in changes)
 
 
-def test_even_shares_are_for_several_benchmarks(options, tmp_path):
-  names = instruction_ablations.filled(Config(**options)).variations
-  assert {*names} == {*VARIATIONS} - {'even_shares'}
-  tasks = tmp_path / 'tasks'
-  for name in ('one', 'two'):
+def tasks(directory: pathlib.Path) -> str:
+  """Two benchmarks, each a category of one task; and one that is not trained on."""
+  for name in ('one', 'two', 'held'):
     example = {'input': 'a', 'output': ['b']}
     task = {
       'Definition': ['Write b.'],
@@ -74,12 +75,55 @@ def test_even_shares_are_for_several_benchmarks(options, tmp_path):
       'Positive Examples': [],
       'Instances': [{'id': f'{name}-{i}', **example} for i in range(4)],
     }
-    (tasks / name).mkdir(parents=True)
-    (tasks / name / f'task001_{name}.json').write_text(json.dumps(task))
-  config = Config(data_dir=str(tasks), **options)
-  assert {*instruction_ablations.filled(config).variations} == {*VARIATIONS}
+    (directory / name).mkdir(parents=True)
+    (directory / name / f'task001_{name}.json').write_text(json.dumps(task))
+  path = directory.with_suffix('.held')
+  path.write_text(json.dumps({'categories': ['held'], 'tasks': []}))
+  return str(path)
+
+
+def test_what_would_be_the_baseline_again_is_left_out(options, tmp_path):
+  names = instruction_ablations.filled(Config(**options)).variations
+  assert {*names} == {*VARIATIONS} - {'even_shares'}
+  held = tasks(tmp_path / 'tasks')
+  config = Config(data_dir=str(tmp_path / 'tasks'), held_out=held, **options)
+  less = {'tasks_8', 'tasks_24', 'categories_2', 'categories_6'}
+  assert {*instruction_ablations.filled(config).variations} == {*VARIATIONS} - less
+  # The network of a checkpoint has one size.
+  of_checkpoint = dataclasses.replace(config, checkpoint='x', text_steps=None)
+  more = {*instruction_ablations.filled(of_checkpoint).variations}
+  assert more == {*VARIATIONS} - less - {'tiny', 'medium'}
+  for name in ('tasks_8', 'tiny'):
+    own = dataclasses.replace(of_checkpoint, variations=(name,))
+    with pytest.raises(InputError, match=f'--variations: {name}: the'):
+      instruction_ablations.run(own)
+
+
+def test_even_shares_are_of_what_is_trained_on(options, tmp_path):
+  held = tasks(tmp_path / 'tasks')
+  config = Config(data_dir=str(tmp_path / 'tasks'), held_out=held, **options)
   own = instruction_ablations.of_variation(config, 'even_shares')
   assert own.shares == ('one:1', 'two:1')
+  loaded = instruction_loading.loaded(own, Bytes())
+  assert loaded.shares['one/task001_one'] == loaded.shares['two/task001_two']
+
+
+def test_flags_that_a_variation_makes_use_of(options):
+  """And that say nothing without it."""
+  given = {'temperature': 3.0, 'streams_dir': 'x'}
+  names = 'temperature', 'dialogue'
+  instruction_ablations.check(Config(**options, **given, variations=names))
+  for name, other in zip(given, names, strict=True):
+    own = Config(**options, **given, variations=tuple({*names} - {other}))
+    with pytest.raises(InputError, match=f'--{name}: applies to'):
+      instruction_ablations.check(own)
+
+
+def test_it_is_said_where_instances_are_of_fewer_tasks(options):
+  assert not instruction_ablations._notes(Config(**options, variations=('cap_512',)))
+  own = Config(**options, variations=('tasks_8', 'full', 'categories_2'))
+  (note,) = instruction_ablations._notes(own)
+  assert note.startswith('Instances of tasks_8, categories_2: ')
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Instruction tuning's data: tokens, prompts, mixtures, packing."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -198,6 +199,29 @@ def test_what_is_too_long_loses_its_beginning_never_of_the_answer(longest):
   assert found.counted.sum() == answer
   np.testing.assert_array_equal(found.ids, whole.ids[-len(found.ids) :])
   assert found.shortened == len(whole.ids) - len(found.ids)
+
+
+class Runs(Bytes):
+  """Line ends in a row are one id, as word pieces have them."""
+
+  start = 2
+
+  def encode(self, text):
+    return [sum(map(ord, own)) + 3 for own in re.findall(r'\n+|[^\n]', text)]
+
+
+@pytest.mark.parametrize('tokens', [Bytes(), Runs()])
+@pytest.mark.parametrize('longest', [1, 2, 9, 99])
+def test_what_is_written_to_and_what_is_learned_have_the_same_ids(tokens, longest):
+  """Part by part: the blank line and the one that the input starts with stay two."""
+  made = prompts.prompt(
+    Example('1', '\nabc', ('de',)), [Demonstration('p', 'q')], instruction='Do.'
+  )
+  whole = prompts.encoded(made, tokens, 999).ids.tolist()
+  before = whole[: -len(tokens.encode(made.target)) - 1]
+  start = [] if tokens.start is None else before[:1]
+  kept = before[len(start) :][::-1][: longest - len(start)][::-1]
+  assert prompts.source_ids(made, tokens, longest) == [*start, *kept]
 
 
 def test_demonstrations_are_never_what_is_asked():

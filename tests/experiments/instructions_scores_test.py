@@ -44,6 +44,13 @@ def test_ranking(rule, expected):
   assert found == expected
 
 
+@pytest.mark.parametrize('rule', scores.RULES)
+def test_an_option_that_cannot_be_is_never_the_best(rule):
+  never = -np.inf
+  assert scores.ranked([never, -9], [1, 1], [1, 1], [never, -1], rule) == 1
+  assert scores.ranked([never, never], [1, 1], [1, 1], [never, never], rule) == 0
+
+
 def test_equal_options_and_nan():
   assert scores.ranked([-1.0, -1.0], [1, 1], [1, 1]) == 0
   with pytest.raises(ValueError, match=r'log_probs'):

@@ -11,7 +11,13 @@ import pytest
 from flax import nnx
 
 import regularizers as reg
-from experiments import config, instruction_loading, instructions, opt_checkpoint
+from experiments import (
+  config,
+  instruction_loading,
+  instruction_results,
+  instructions,
+  opt_checkpoint,
+)
 from experiments.datasets.instructions import prompts
 from experiments.datasets.instructions.collection import (
   Collection,
@@ -24,8 +30,9 @@ from experiments.errors import InputError
 from experiments.instruction_answers import Answering
 from experiments.instruction_data import Instructions, Options
 from experiments.instruction_task import instructions as task_of
-from experiments.models import opt
+from experiments.models import generation, opt
 from experiments.models.opt_layers import Sizes
+from experiments.scores import instructions as scores
 
 SIZES = Sizes(Bytes.size, 128, 16, layers=1, heads=2, ffn=32)
 LOSS = reg.chain(reg.label_smoothing(0.1), reg.confidence_penalty(0.2))(
@@ -114,6 +121,60 @@ def test_answers_do_not_depend_on_their_neighbours(answering, data, shots):
   assert together == alone
   chosen = {answer.text for answer in together if answer.task == 'own/even'}
   assert chosen <= {'yes', 'no'}
+
+
+def test_writing_reads_what_ranking_reads(answering, data):
+  """Up to the last of as many ids as there is room for."""
+
+  class Reading(Answering):
+    _write = None
+
+  model, params = answering
+  for positions in (128, 30, 7):
+    read = []
+
+    def write(params, ids, mask, read=read):
+      read += [row[own].tolist() for row, own in zip(ids, mask, strict=True)]
+      return generation.Written(ids[:, :0], np.zeros(len(ids), int), None)
+
+    Reading._write = property(lambda self, write=write: write)
+    own = Reading(model.graph, Bytes(), positions, 6)
+    own.answers(params, data.collection, {'own/copy': (3,)}, 2)
+    asked = next(own._asked(data.collection, {'own/copy': (3,)}, 2, 0))
+    expected = prompts.encoded(asked.made(), Bytes(), 999)
+    before = expected.ids[: -expected.counted.sum()].tolist()
+    assert read[0] == before[-(positions - 6) :]
+
+
+def test_an_option_may_be_empty_or_longer_than_what_is_read(answering):
+  model, params = answering
+  options = '', 'yes', 'x' * 200
+  examples = (Example('1', 'is it?', ('yes',), options),)
+  own = Collection((InstructionTask('t', 'own', 'c', (), examples),))
+  for rule in scores.RULES:
+    ranking = dataclasses.replace(model, rule=rule)
+    (answer,) = ranking.answers(params, own, {'own/t': (0,)}, 0)
+    assert answer.text in ('', 'yes')
+
+
+def test_tasks_of_too_few_examples_for_all_sides(answering, data):
+  model, params = answering
+  task = data.collection.by_id['own/copy']
+  few = dataclasses.replace(task, name='few', examples=task.examples[:3])
+  own = Collection((few,))
+  levels = split(own, HeldOut((), ()), seed=0, evaluated=4)
+  options = Options(64, 2)
+  alone = Instructions('own', own, levels, Bytes(), options, {'own/few': 1.0})
+  with pytest.raises(InputError, match='validation: no example: expected tasks of 4'):
+    assert alone.splits
+  test = {**data.levels.test, 'instances': levels.test['instances']}
+  more = dataclasses.replace(
+    data,
+    collection=Collection((*data.collection.tasks, few)),
+    levels=dataclasses.replace(data.levels, test=test),
+  )
+  row, _ = instruction_results.scored(model, more, params, 'test', (0,), 'exact')
+  assert row['score'] == row['tasks_0'] and 'instances_0' not in row
 
 
 def test_how_probable_an_answer_is(answering, data):
@@ -221,6 +282,16 @@ def test_the_whole_program(tmp_path, monkeypatch, capsys):
     ({'streams': ('no:0.1',)}, '--streams: no no in'),
     ({'streams': ('reasoning:0.96',)}, '--streams: expected less than 1'),
     ({'streams_dir': 'x'}, '--streams_dir'),
+    ({'streams': ('dialogue:-0.1',)}, '--streams: expected name:number, 0 or more'),
+    ({'text_share': 1.0}, '--text_share: expected less than 1'),
+    ({'temperature': 3.0}, '--temperature: applies to --mixture=temperature'),
+    ({'shots': (0, 2, 0)}, '--shots: 0 is there twice'),
+    ({'checkpoint': 'x', 'size': 'tiny'}, '--size: the network is that of --check'),
+    ({'checkpoint': 'x', 'text_steps': 3}, '--text_steps: the network is that of'),
+    ({'held_out_tasks': 1}, '--held_out_tasks: applies to --data_dir without'),
+    ({'data_dir': 'x', 'held_out': 'y', 'held_out_categories': 1}, 'without --held'),
+    ({'train_tasks': 46}, '--train_tasks: expected up to 45 that are there, got 46'),
+    ({'train_categories': 11}, '--train_categories: expected up to 10'),
   ],
 )
 def test_bad_input(tmp_path, monkeypatch, given, message):
@@ -228,6 +299,13 @@ def test_bad_input(tmp_path, monkeypatch, given, message):
   options = {'workdir': str(tmp_path / 'run'), 'cache_dir': str(tmp_path / 'cache')}
   with pytest.raises(InputError, match=message):
     instructions.run(instructions.Config(**{**options, **given}))
+
+
+def test_a_text_that_fills_no_row(tmp_path, monkeypatch):
+  monkeypatch.setattr(instruction_loading, 'EXAMPLES', 12)
+  (tmp_path / 'short.txt').write_text('a' * 128)
+  with pytest.raises(InputError, match='--text: expected more than 128 ids'):
+    run(tmp_path, text=str(tmp_path / 'short.txt'))
 
 
 def test_every_flag_has_help():

@@ -213,6 +213,19 @@ def encoded(
   )
 
 
+def source_ids(prompt: Prompt, tokens: Tokens, longest: int) -> list[int]:
+  """What comes before the answer, as ``encoded`` has it: its last ids, after the start.
+
+  Args:
+    prompt: the texts.
+    tokens: turn them into ids.
+    longest: most ids, with the start.
+  """
+  start = [] if tokens.start is None else [tokens.start]
+  ids = [i for text, _ in prompt.parts[:-1] for i in tokens.encode(text)]
+  return [*start, *ids[max(0, len(start) + len(ids) - longest) :]]
+
+
 def _asked(text: str, delimiter: str) -> str:
   text = text.strip()
   return text if text.endswith(':') else text + delimiter

@@ -137,13 +137,18 @@ def fewer(
     tasks: that are trained on; 0: all.
     categories: of which tasks are trained on; 0: all.
     seed: of the choice of tasks.
+
+  Raises:
+    InputError: there are not so many.
   """
   names = sorted(levels.train)
   if categories:
     groups = _by_category(collection.by_id[name] for name in names)
+    _few('--train_categories', categories, len(groups))
     largest = sorted(groups, key=lambda name: (-len(groups[name]), name))[:categories]
     names = [task.id for name in largest for task in groups[name]]
   if tasks:
+    _few('--train_tasks', tasks, len(names))
     order = np.random.default_rng(seed).permutation(sorted(levels.train))
     names = [str(name) for name in order if name in set(names)][:tasks]
   kept = set(names)
@@ -153,6 +158,11 @@ def fewer(
 
   test = {**levels.test, 'instances': own(levels.test['instances'])}
   return Levels(own(levels.train), own(levels.validation), test)
+
+
+def _few(flag: str, given: int, there: int) -> None:
+  if given > there:
+    raise InputError(f'{flag}: expected up to {there} that are there, got {given}')
 
 
 def split(
@@ -205,7 +215,8 @@ def _check(collection: Collection, held_out: HeldOut) -> None:
       raise InputError(f'no category {name}; there are {", ".join(sorted(there))}')
   for name in (*held_out.tasks, *held_out.excluded):
     if name not in collection.by_id:
-      raise InputError(f'no task {name}')
+      first = collection.tasks[0].id
+      raise InputError(f'no task {name}: expected BENCHMARK/NAME, such as {first}')
 
 
 def _by_category(
