@@ -8,6 +8,12 @@ flags say (`baseline`) and once for every variation, which changes what stands i
 for those of another size. The values are the paper's where it has some (Iyer et al.,
 2022, tables 4, 5, 7, 8 and 16 to 20). Without ``--data_dir`` the tasks are the
 generated ones.
+
+On the generated tasks and 21 real ones, with all variations but `medium`, two seeds of
+150 steps took an hour of a core. Scores are near chance; nll of the answers, 2.55,
+falls by 0.2 with uniform rates or a cap of 128 examples a task, and by 0.1 with even
+shares of the benchmarks; it rises by 0.25 with half of plain text, by 0.14 where all
+ids count, and by 0.29 in a network of a quarter of the units (results/instructions).
 """
 
 import dataclasses
@@ -32,7 +38,7 @@ from experiments.datasets.instructions.collection import InstructionTask
 from experiments.errors import InputError
 from experiments.instruction_settings import DATASETS, VALUES
 from experiments.progress import Progress
-from experiments.runs import BASELINE
+from experiments.runs import BASELINE, finished
 
 NAME, EVEN = 'instruction_ablations', 'even_shares'
 VARIATIONS: Mapping[str, Mapping[str, Any]] = {
@@ -125,7 +131,8 @@ def run(config: Config) -> pathlib.Path:
     Variation(workdir / name, own, reference) for name, own in varied.items()
   ]
   _train(variations)
-  print(report.write_report([v.directory for v in variations], workdir))
+  there = [own.path for own in finished(workdir)]  # of earlier commands, too
+  print(report.write_report(there, workdir))
   print(instruction_results.write(workdir, config.shots, _notes(config)))
   return workdir
 
@@ -186,7 +193,7 @@ def of_variation(config: Config, name: str) -> instruction_config.Config:
   if name == EVEN:
     fields['shares'] = tuple(f'{benchmark}:1' for benchmark in _benchmarks(config))
   if 'size' in VARIATIONS.get(name, {}):  # and so another network to start from
-    fields['workdir'] = f'{config.workdir}/{name}'
+    fields['workdir'] = f'{config.workdir}/bases/{name}'
   return instruction_config.filled(instruction_config.Config(**fields))
 
 

@@ -207,28 +207,23 @@ def _cell(rows: Sequence[Row], name: str) -> str:
 def _plot(
   arms: Mapping[str, Sequence[Row]], names: Sequence[str], path: pathlib.Path
 ) -> None:
+  """A panel for each level and number of demonstrations, a bar for each arm."""
   from matplotlib.figure import Figure  # takes seconds, as all of matplotlib
 
   from experiments import drawing
 
-  figure = Figure(figsize=(8, 3.2), layout='constrained')
-  axis = figure.subplots()
-  width = 0.8 / len(arms)
-  for index, (arm, rows) in enumerate(arms.items()):
-    heights = [statistics.fmean(row[name] for row in rows) for name in names]
-    places = [place + index * width for place in range(len(names))]
-    color = drawing.COLORS[index % len(drawing.COLORS)]
-    axis.bar(places, heights, width, label=arm, color=color)
+  size = 1.6 + 1.4 * len(names), 0.8 + 0.25 * len(arms)
+  figure = Figure(figsize=size, layout='constrained')
+  panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
   first = next(iter(arms.values()))[0]
-  for place, name in enumerate(names):
-    chance = first[f'{name}_chance']
-    ends = place - width / 2, place + 0.8 - width / 2
-    axis.plot(ends, (chance, chance), color='black', linestyle=':')
-  axis.set_xticks(
-    [place + 0.4 - width / 2 for place in range(len(names))],
-    [name.replace('_', ', ') for name in names],
-  )
-  axis.set_ylabel('score %')
-  axis.legend(fontsize=8, frameon=False)
-  drawing.tidy(axis)
+  colors = [drawing.COLORS[0 if arm == UNTUNED else 1] for arm in arms]
+  for axis, name in zip(panels, names, strict=True):
+    widths = [statistics.fmean(row[name] for row in rows) for rows in arms.values()]
+    axis.barh([*arms], widths, color=colors)
+    axis.axvline(first[f'{name}_chance'], color='black', linestyle=':')
+    axis.set_title(name.replace('_', ', '), loc='left', fontsize=9)
+    drawing.tidy(axis)
+    axis.grid(axis='y', visible=False)
+  panels[0].invert_yaxis()
+  panels[0].set_xlabel('score %')
   drawing.saved(figure, path)

@@ -32,13 +32,15 @@ def test_the_whole_program(tmp_path, options, capsys):
   shown = [row.split()[1] for row in rows]
   assert shown == ['untuned', 'baseline', *sorted(names), 'chance']
   table = (workdir / 'table.md').read_text()
+  lines = [line for line in table.splitlines() if line.startswith('| ')][2:]
+  assert [line.split()[1] for line in lines] == ['baseline', *sorted(names)]
   assert 'tiny differs from the baseline in settings: size tiny (baseline: small)' in (
     table
   )
   assert 'counted suffix (baseline: target), demonstrations 2.0' in table
   # Another size starts from a network of its own, the others from the same.
   bases = sorted(path.parent for path in workdir.rglob('base'))
-  assert bases == [workdir, workdir / 'tiny']
+  assert bases == [workdir, workdir / 'bases' / 'tiny']
   mixture = [
     {row['task']: row['rate'] for row in map(json.loads, lines)}
     for lines in (
@@ -49,7 +51,8 @@ def test_the_whole_program(tmp_path, options, capsys):
   assert mixture[0].keys() == mixture[1].keys() and mixture[0] != mixture[1]
   records = {path: path.read_bytes() for path in workdir.rglob('record.jsonl')}
   assert len(records) == 6
-  instruction_ablations.run(Config(variations=names, **options))
+  instruction_ablations.run(Config(variations=names[:1], **options))
+  assert (workdir / 'table.md').read_text() == table  # of all that are there
   assert {path: path.read_bytes() for path in records} == records
 
 
