@@ -163,8 +163,10 @@ def loop_carries(jaxpr: Any) -> list[tuple[int, ...]]:
   found = []
   for equation in jaxpr.eqns:
     if equation.primitive.name == 'scan':
-      consts, carries = equation.params['num_consts'], equation.params['num_carry']
-      found += [v.aval.shape for v in equation.invars[consts : consts + carries]]
+      # What is no carry comes out with an axis of steps more.
+      inner = [v.aval.shape for v in equation.params['jaxpr'].jaxpr.outvars]
+      outer = [v.aval.shape for v in equation.outvars]
+      found += [own for own, out in zip(inner, outer, strict=True) if own == out]
     for parameter in jax.tree.leaves(equation.params, is_leaf=is_program):
       if is_program(parameter):
         found += loop_carries(getattr(parameter, 'jaxpr', parameter))
