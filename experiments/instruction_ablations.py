@@ -33,7 +33,7 @@ from experiments import (
   signals,
   study,
 )
-from experiments.config import by_flag, flag, single, unused
+from experiments.config import by_flag, flag, refuse, single, unused
 from experiments.datasets.instructions.collection import InstructionTask
 from experiments.errors import InputError
 from experiments.instruction_settings import DATASETS, VALUES
@@ -173,26 +173,20 @@ def check(config: Config) -> None:
   single(config)
   varied = {field for name in config.variations for field in VARIATIONS[name]}
   instruction_config.idle(config, varied)
-  given = {f.name for f in dataclasses.fields(config) if _changed(config, f)}
   for name in config.variations:
     if config.variations.count(name) > 1:
       raise InputError(f'--variations: {name} is there twice')
-    for field in sorted(given & {*VARIATIONS[name]}):
-      raise InputError(f'--{field}: the variation {name} changes it')
-
-
-def _changed(config: Config, field: dataclasses.Field[Any]) -> bool:
-  return getattr(config, field.name) != field.default
+    refuse(config, [*VARIATIONS[name]], f'the variation {name} changes it')
 
 
 def of_variation(config: Config, name: str) -> instruction_config.Config:
   """What experiments.instructions runs for a variation, or for the baseline."""
   names = [field.name for field in dataclasses.fields(instruction_config.Config)]
-  fields: dict[str, Any] = {key: getattr(config, key) for key in names}
-  fields |= VARIATIONS.get(name, {})
+  changes = VARIATIONS.get(name, {})
+  fields: dict[str, Any] = {key: getattr(config, key) for key in names} | dict(changes)
   if name == EVEN:
     fields['shares'] = tuple(f'{benchmark}:1' for benchmark in _benchmarks(config))
-  if 'size' in VARIATIONS.get(name, {}):  # and so another network to start from
+  if 'size' in changes:  # and so another network to start from
     fields['workdir'] = f'{config.workdir}/bases/{name}'
   return instruction_config.filled(instruction_config.Config(**fields))
 

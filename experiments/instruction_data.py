@@ -110,8 +110,12 @@ class Instructions:
     """Rows without end."""
     for name in self.shares:
       if not self.counts.get(name):
-        more = f': --text: expected more than {self.options.length} ids, the --length'
-        raise InputError(f'nothing to learn from in {name}{more * (name == TEXT)}')
+        fault = f'nothing to learn from in {name}'
+        if name == TEXT:
+          fault += (
+            f': --text: expected more than {self.options.length} ids, the --length'
+          )
+        raise InputError(fault)
     return Stream(self, seed)
 
   def evaluation(self, split: str) -> list[Encoded]:

@@ -198,7 +198,7 @@ def encoded(
     ids += own
     counted += [seen] * len(own)
   end = [tokens.end]
-  start = [] if tokens.start is None else [tokens.start]
+  start = _start(tokens)
   answer_size = len(tokens.encode(prompt.target)) + 1
   room = longest - len(start)
   # Something has to come before the answer for it to be an answer to.
@@ -221,9 +221,13 @@ def source_ids(prompt: Prompt, tokens: Tokens, longest: int) -> list[int]:
     tokens: turn them into ids.
     longest: most ids, with the start.
   """
-  start = [] if tokens.start is None else [tokens.start]
+  start = _start(tokens)
   ids = [i for text, _ in prompt.parts[:-1] for i in tokens.encode(text)]
   return [*start, *ids[max(0, len(start) + len(ids) - longest) :]]
+
+
+def _start(tokens: Tokens) -> list[int]:
+  return [] if tokens.start is None else [tokens.start]
 
 
 def _asked(text: str, delimiter: str) -> str:
