@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from regularizers.base import AddPenalty, add_penalty
 from regularizers.categorical import Distribution, class_sum
-from regularizers.divergence import relative_entropy
-from regularizers.kernels.skew import skew
+from regularizers.divergence import relative_entropy, skew_divergence
 from regularizers.values import (
   ScalarOrSchedule,
   Value,
@@ -194,7 +193,7 @@ class SkewDivergence(Value):
     alpha = jnp.asarray(
       value_at(self.alpha, step, 'generalized_entropy: alpha'), prior.dtype
     )
-    return p.sum(lambda log_p, u: skew(log_p, u, alpha), prior)
+    return skew_divergence(p, prior, alpha)
 
   def __str__(self) -> str:
     return f'J[{show(self.alpha)}]({"u" if self.prior is None else "prior"}, p)'

@@ -9,6 +9,7 @@ from regularizers.categorical import Categorical, Distribution, as_distribution
 from regularizers.checks import aligned
 from regularizers.kernels.relative import Side
 from regularizers.kernels.relative import relative_entropy as dense_relative_entropy
+from regularizers.kernels.skew import row_sum, skew
 
 
 def kl_divergence(p: Any, q: Any) -> jax.Array:
@@ -67,3 +68,17 @@ def relative(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
   safe_p = jnp.where(possible, log_p, 0.0)
   safe_q = jnp.where(possible, log_q, 0.0)
   return jnp.where(possible, jnp.exp(safe_p) * (safe_p - safe_q), 0.0)
+
+
+def skew_divergence(p: Distribution, prior: jax.Array, alpha: jax.Array) -> jax.Array:
+  """[(1 − α)G(u) + αG(p) − G((1 − α)u + αp)] / (α(1 − α)), G(q) = Σ q log q, ``[...]``.
+
+  Args:
+    p: a distribution.
+    prior: u, broadcastable to the classes of p.
+    alpha: in [0, 1].
+  """
+  if isinstance(p, Categorical) and p.where is None:
+    side = p.split_log_probs()
+    return row_sum(side, aligned(prior, side[0].ndim), alpha)
+  return p.sum(lambda log_p, u: skew(log_p, u, alpha), prior)
