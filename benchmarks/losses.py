@@ -44,8 +44,9 @@ twice, once in optax's own formula, hence the higher ratio there.
 exp(z − shift) in the words of the normaliser (through the general `Categorical.sum`
 they cost 2.6 to 4.6); distillation adds the teacher's own normaliser.
 
-bfloat16 at (704, 10000) hovers at its limit of 1.3: three runs of 41 rounds gave 1.26,
-1.28 and 1.32, on the day of the table above.
+bfloat16 at (704, 10000) hovers at its limit of 1.3: in three runs of 41 rounds of two
+candidates it was 1.29, 1.22 and 1.22 on 2026-11-29 (1.45, 1.41 and 1.42 with huge
+pages), and 1.26, 1.28 and 1.32 on the machine of the day before.
 
 Not reached: `generalized_entropy` and `distillation` cost several passes, not one.
 XLA:CPU sums what is written out, and nothing else, with vector instructions, so that
@@ -65,8 +66,9 @@ mapped anew at every call, a page at a time. With
 `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` in the environment optax's loss at (2048, 32000)
 took 78 ms instead of 131, and "+ both" 144 instead of 177: all is faster, and the
 ratio is nearer that of the arithmetic. Where memory is cheap (huge pages, or arrays
-within the cache), "+ both" is 2.1 times the plain loss at (704, 10000), in 60 rounds of
-five candidates: ten readings or writings of the row against six. To ask for
+within the cache), "+ both" is 1.9 times the plain loss at (704, 10000), in 60 rounds of
+five candidates (2.1 on the machine of the day before), label smoothing alone 1.12 to
+1.14: ten readings or writings of the row against six. To ask for
 exp(z − shift) anew in each of them, so that nothing is written, was no faster."""
 
 smoothing = reg.label_smoothing(EPSILON)
