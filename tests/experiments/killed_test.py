@@ -53,3 +53,12 @@ def test_killed_and_gone_on_with_is_the_same(roots: dict[str, pathlib.Path], nam
   whole = contents(roots['whole'], name)
   assert any(path.endswith('record.jsonl') for path in whole)
   assert contents(roots['broken'], name) == whole
+
+
+def test_every_program_that_trains_is_among_them():
+  programs = {
+    path.stem
+    for path in (ROOT / 'experiments').glob('*.py')
+    if "__name__ == '__main__'" in path.read_text('utf-8')
+  }
+  assert programs - {'report'} == {case.program for case in CASES.values()}

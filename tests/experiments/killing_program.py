@@ -51,6 +51,10 @@ _REPLICAS = {
   **{'exchange': 'local', 'num_train': 200, 'hidden': (8,), 'seeds': 1},
   **{'num_steps': 20, 'burn_in': 4, 'exchange_every': 5, 'checkpoint_every': 7},
 }
+_INSTRUCTIONS = {
+  **{'size': 'tiny', 'num_steps': 4, 'rows': 1, 'text_steps': 2, 'length': 128},
+  **{'answer': 4, 'evaluated': 1, 'shots': (0,), 'checkpoint_every': 2},
+}
 CASES: Mapping[str, Case] = {
   'mnist': Case(
     'mnist',
@@ -123,13 +127,10 @@ CASES: Mapping[str, Case] = {
     dies=14,
   ),
   'instructions': Case(
-    'instructions',
-    {
-      **{'arms': ('label_smoothing',), 'size': 'tiny', 'num_steps': 4, 'rows': 1},
-      **{'text_steps': 2, 'length': 128, 'answer': 4, 'evaluated': 1, 'shots': (0,)},
-      **{'checkpoint_every': 2},
-    },
-    dies=4,
+    'instructions', {**_INSTRUCTIONS, 'arms': ('label_smoothing',)}, dies=4
+  ),
+  'instruction_ablations': Case(
+    'instruction_ablations', {**_INSTRUCTIONS, 'variations': ('zipf_2_suffix',)}, dies=4
   ),
 }
 
