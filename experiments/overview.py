@@ -93,7 +93,7 @@ def update(path: Path, root: Path) -> None:
     raise InputError(f'{file}: expected {START} and {END}, once each')
   before, rest = text.split(START)
   after = rest.split(END)[1]
-  lines = '\n'.join(report.aligned(evidence(root), markdown=True))
+  lines = '\n'.join(report.aligned(evidence(root, series=True), markdown=True))
   records.write_whole(file, f'{before}{START}\n{lines}\n{END}{after}'.encode())
 
 
@@ -140,41 +140,77 @@ def _existing(folder: pathlib.Path) -> list[pathlib.Path]:
   return [folder / n for n in ('README.md', 'table.md') if (folder / n).exists()]
 
 
-def evidence(root: Path) -> list[list[str]]:
-  """The short table, header first: baselines, and differences by regularizer."""
-  runs = collect([root])
+def evidence(root: Path, series: bool = False) -> list[list[str]]:
+  """The short table, header first: baselines, and differences by regularizer.
+
+  Args:
+    root: directory that holds experiments.
+    series: whether runs that differ in a setting alone, and so stand side by side in
+      one directory, are one line, which says how many of them are better.
+  """
+  folder, runs = pathlib.Path(root), collect([root])
   rows = table(runs)
-  lines: list[list[str]] = []
   found = [g for g in groups(runs) if g.baseline and g.runs[0].split == 'test']
   shown = [g for g in found if any(run.arm in _ARMS for run in g.finished)]
-  names = collections.Counter(map(_title, shown))
-  for number, group in enumerate(shown):
-    own = [row for row in rows if row.table == group.name]
-    name = _title(group)
-    if names[name] > 1:
-      name += f' ({_home(group).relative_to(root).as_posix()})'
-    lines.append([name, *_measured(group, own)])
-    experiment = group.runs[0].experiment
-    if number + 1 == len(shown) or shown[number + 1].runs[0].experiment != experiment:
-      lines.extend(_published(experiment))
+  together: dict[tuple[str, pathlib.Path], list[Group]] = {}
+  for group in shown:
+    place = _home(group)
+    if series and place.parent != folder:
+      place = place.parent
+    together.setdefault((_title(group), place), []).append(group)
+  names = collections.Counter(title for title, _ in together)
+  lines: dict[str, list[list[str]]] = {}
+  for (title, place), members in together.items():
+    inside = place.relative_to(folder).as_posix()
+    name = f'{title} ({inside})' if names[title] > 1 else title
+    if len(members) > 1:
+      name += f', {len(members)} settings'
+    own = [[row for row in rows if row.table == group.name] for group in members]
+    line = [name, *_measured(members, own)]
+    lines.setdefault(members[0].runs[0].experiment, []).append(line)
   header = ['experiment', 'measure', 'seeds', 'baseline']
-  return [[*header, *(arm.replace('_', ' ') for arm in _ARMS)], *lines]
+  below = [x for own in lines for x in (*lines[own], *_published(own))]
+  return [[*header, *(arm.replace('_', ' ') for arm in _ARMS)], *below]
 
 
-def _measured(group: Group, rows: Sequence[Comparison]) -> list[str]:
-  digits = group.measure.digits
-  assert group.baseline is not None
-  by_arm = {row.arm.split(' (')[0]: row for row in rows}
-  base = by_arm[group.reference]
+def _measured(
+  members: Sequence[Group], rows: Sequence[Sequence[Comparison]]
+) -> list[str]:
+  """Measure, seeds, baseline and differences of one or more groups."""
+  measure = members[0].measure
+  by_arm = [{row.arm.split(' (')[0]: row for row in own} for own in rows]
+  bases = [own[group.reference] for own, group in zip(by_arm, members, strict=True)]
+  means = [f'{base.mean:.{measure.digits}f}' for base in sorted(bases, key=_mean)]
+  seeds = sorted({len(base.seeds) for base in bases})
+  of_arms = [[own[arm] for own in by_arm if arm in own] for arm in _ARMS]
   return [
-    group.measure.heading,
-    str(len(base.seeds)),
-    f'{base.mean:.{digits}f}',
-    *(_difference(by_arm.get(arm), digits) for arm in _ARMS),
+    measure.heading,
+    '–'.join(map(str, {seeds[0]: None, seeds[-1]: None})),
+    '–'.join({means[0]: None, means[-1]: None}),
+    *(
+      _difference(found, measure.digits) if len(members) == 1 else _tally(found)
+      for found in of_arms
+    ),
   ]
 
 
-def _difference(row: Comparison | None, digits: int) -> str:
+def _mean(row: Comparison) -> float:
+  return row.mean
+
+
+def _tally(rows: Sequence[Comparison]) -> str:
+  """How many of them are better, and worse if any are."""
+  verdicts = collections.Counter(row.verdict for row in rows)
+  if not verdicts.keys() - {''}:
+    return report.NOTHING
+  counts = [f'better: {verdicts["better"]} of {len(rows)}']
+  if verdicts['worse']:
+    counts.append(f'worse: {verdicts["worse"]}')
+  return ', '.join(counts)
+
+
+def _difference(rows: Sequence[Comparison], digits: int) -> str:
+  row = rows[0] if rows else None
   if row is None or row.difference is None:
     return report.NOTHING
   text = f'{row.difference:+.{digits}f}'

@@ -63,6 +63,24 @@ def test_update_renews_what_is_between_the_markers(collection):
     overview.update(file, collection)
 
 
+def test_settings_of_one_directory_are_one_line_of_the_readme(tmp_path):
+  slopes = {'better': 3.0, 'worse': 9.0, 'also': 3.5}
+  for name, first in slopes.items():
+    place = tmp_path / 'levels' / name
+    write_run(place, 'baseline', {0: 4.0, 1: 5.0 + (name == 'also'), 2: 6.0})
+    write_run(place, 'label_smoothing', {0: first, 1: first + 1, 2: first + 2.1})
+  write_run(tmp_path / 'other', 'baseline', {0: 7.0, 1: 8.0})
+  write_run(tmp_path / 'other', 'label_smoothing', {0: 7.0, 1: 9.0})
+  full, short = (overview.evidence(tmp_path, series=s) for s in (False, True))
+  assert len(full) - len(short) == 2
+  levels = next(line for line in short if '(levels), 3 settings' in line[0])
+  assert levels[2:5] == ['3', '5.00–5.33', 'better: 1 of 3, worse: 1']
+  assert levels[5] == '—'
+  assert [line for line in short if line != levels] == [
+    line for line in full if '(levels/' not in line[0]
+  ]
+
+
 def test_readme_option_wants_a_collection(collection, capsys):
   argv = ['report', str(collection / 'one')]
   with pytest.raises(SystemExit) as error:
