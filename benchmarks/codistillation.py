@@ -56,13 +56,14 @@ Aimed at: at most 5 % every 50 steps with the default nets. It holds for pydoc. 
 of the others take 3 ms (digits) and 15 ms (clicks), and an exchange 0.6 and 1.2 ms, of
 which the file's synchronisation takes 0.2 and 0.4. Without files, when leaves are only
 copied out and in, the last column is left: what no protocol through a directory can
-undercut (alone, on a warm cache, these copies take 0.08 and 0.12 ms). The default
-program trains four retrains at once: 9.0 and 7.5 %. In turns of 1,000 steps in place of
-250 it was 17 and 10 %, of 4,000 steps 31 and 7 %.
+undercut (alone, on a warm cache, these copies take 0.08 and 0.12 ms). To synchronise a
+file of their size and nothing else takes 0.17 and 0.3 ms: 5 % of 50 steps are 0.16 and
+0.7 ms. The default program trains four retrains at once: 9.0 and 7.5 %. In turns of
+1,000 steps in place of 250 it was 17 and 10 %, of 4,000 steps 31 and 7 %.
 
 No better: the exchange in the caller's thread, niceness and SCHED_BATCH for the thread,
-one thread for XLA, a directory in memory. To wake the thread takes 0.4 to 0.6 ms of
-the interpreter's lock, and a second core is no help where both replicas compute."""
+one thread for XLA, a directory in memory, fdatasync in place of fsync. To wake the
+thread takes 0.4 to 0.6 ms of the interpreter's lock, and a second core is no help where both replicas compute."""
 
 
 @dataclasses.dataclass(frozen=True)
