@@ -63,7 +63,8 @@ file of their size and nothing else takes 0.17 and 0.3 ms: 5 % of 50 steps are 0
 
 No better: the exchange in the caller's thread, niceness and SCHED_BATCH for the thread,
 one thread for XLA, a directory in memory, fdatasync in place of fsync. To wake the
-thread takes 0.4 to 0.6 ms of the interpreter's lock, and a second core is no help where both replicas compute."""
+thread takes 0.4 to 0.6 ms of the interpreter's lock, and a second core is no help
+where both replicas compute."""
 
 
 @dataclasses.dataclass(frozen=True)
