@@ -3,8 +3,9 @@
   python -m benchmarks [NAME...] [--force] [--rounds=N ...]
 
 Takes half an hour to an hour on two cores. Flags are passed on to each; NAME (losses,
-...) leaves out the others. Like each of them it refuses a busy machine, unless --force. As
-the load average remembers the benchmark before, the next one waits until it has fallen.
+...) leaves out the others. Like each of them it refuses a busy machine, unless
+--force. As the load average remembers the benchmark before, the next one waits until
+it has fallen.
 """
 
 import pathlib
