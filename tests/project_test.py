@@ -129,6 +129,12 @@ def test_the_site_has_the_flags_of_every_experiment():
   assert sorted(named) == sorted({path.stem for path in found} - {'report'})
 
 
+def test_the_site_names_the_figures_of_every_benchmark():
+  named = re.findall(r'benchmarks/results/(\w+)\.md', (ROOT / 'mkdocs.yml').read_text())
+  found = (ROOT / 'benchmarks' / 'results').glob('*.md')
+  assert sorted(named) == sorted(path.stem for path in found)
+
+
 def test_links_lead_somewhere():
   """Of the pages that are read in the repository; mkdocs looks after docs/."""
   pages = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', ROOT / 'examples/README.md']
