@@ -359,12 +359,22 @@ def bernoulli(logit: jax.Array) -> Categorical:
 
 
 def log_prob(logits: Any, labels: jax.Array) -> jax.Array:
-  """log p(labels) of logits or a distribution; see `Categorical.log_prob`."""
+  """log p(labels) of logits or a distribution; see `Categorical.log_prob`.
+
+  Example:
+    >>> print(log_prob(jnp.zeros(4), jnp.array(0)).round(4))
+    -1.3863
+  """
   return as_distribution(logits).log_prob(labels)
 
 
 def mean_log_prob(logits: Any, prior: jax.Array | None = None) -> jax.Array:
-  """Σ_k prior_k log p_k, ``[...]``; see `Categorical.mean_log_prob`."""
+  """Σ_k prior_k log p_k, ``[...]``; see `Categorical.mean_log_prob`.
+
+  Example:
+    >>> print(mean_log_prob(jnp.log(jnp.array([0.9, 0.1]))).round(4))
+    -1.204
+  """
   return as_distribution(logits).mean_log_prob(prior)
 
 
@@ -379,5 +389,10 @@ def entropy(logits: Any, where: jax.Array | None = None) -> jax.Array:
 
 
 def log_normalizer(logits: Any, where: jax.Array | None = None) -> jax.Array:
-  """log Σ exp logits over the allowed classes, ``[...]``."""
+  """log Σ exp logits over the allowed classes, ``[...]``.
+
+  Example:
+    >>> print(log_normalizer(jnp.array([1.0, 1.0, -jnp.inf])).round(4))
+    1.6931
+  """
   return as_distribution(logits, where).log_normalizer()

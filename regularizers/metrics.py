@@ -71,6 +71,11 @@ def brier(
 
   References:
     Brier, *Verification of Forecasts Expressed in Terms of Probability*, 1950.
+
+  Example:
+    >>> total, count = brier(jnp.zeros((1, 2)), jnp.array([0]))
+    >>> print((total / count).round(4))
+    0.5
   """
   p = _dense(logits)
   probabilities = jnp.exp(p.log_probs())
@@ -83,7 +88,12 @@ def brier(
 
 
 def perplexity(average: Average) -> jax.Array:
-  """exp(sum / count) of an `nll`: merge first, then take the exponential."""
+  """exp(sum / count) of an `nll`: merge first, then take the exponential.
+
+  Example:
+    >>> print(perplexity(nll(jnp.zeros((2, 4)), jnp.array([0, 1]))).round(4))
+    4.0
+  """
   total, count = average
   return jnp.exp(total / count)
 
@@ -120,6 +130,11 @@ def calibration_bins(
 
   Raises:
     ValueError: fewer than one bin.
+
+  Example:
+    >>> p = jnp.log(jnp.array([[0.7, 0.3], [0.2, 0.8]]))
+    >>> print(calibration_bins(p, jnp.array([0, 0]), num_bins=2).count)
+    [0. 2.]
   """
   if num_bins < 1:
     raise ValueError(f'num_bins: expected at least 1, got {num_bins}')
@@ -139,7 +154,14 @@ def calibration_bins(
 
 
 def ece_of_bins(bins: CalibrationBins) -> jax.Array:
-  """Σ_bins |correct − confidence| / Σ_bins count: between 0 and 1."""
+  """Σ_bins |correct − confidence| / Σ_bins count: between 0 and 1.
+
+  Example:
+    >>> p = jnp.log(jnp.array([[0.7, 0.3], [0.2, 0.8]]))
+    >>> bins = calibration_bins(p, jnp.array([0, 0]), num_bins=2)
+    >>> print(ece_of_bins(bins).round(4))
+    0.25
+  """
   gap = jnp.abs(bins.correct - bins.confidence)
   return gap.sum() / jnp.maximum(bins.count.sum(), 1)
 
