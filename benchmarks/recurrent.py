@@ -26,7 +26,7 @@ from benchmarks import timing
 from experiments.models import softmax
 from regularizers import nn
 
-BATCH, UNROLL, VOCABULARY = 20, 35, 10_000
+BATCH, VOCABULARY = 20, 10_000
 UNITS = (200, 650)
 UNROLLS = (35, 70, 140)
 CLIP, RATE = 5.0, 1.0

@@ -40,7 +40,3 @@ FOLD_48: Mapping[str, str] = {phone: _TO_48.get(phone, phone) for phone in PHONE
 FOLD_39: Mapping[str, str] = {
   phone: _TO_39.get(folded, folded) for phone, folded in FOLD_48.items()
 }
-# Of the 48, for labels that have been folded already.
-FOLD_48_39: Mapping[str, str] = {
-  folded: FOLD_39[phone] for phone, folded in FOLD_48.items() if folded
-}

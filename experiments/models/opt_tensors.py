@@ -12,7 +12,6 @@ import numpy as np
 from experiments.models.opt import OFFSET
 from experiments.models.opt_layers import Sizes
 
-Tensors = Mapping[str, np.ndarray]
 Get = Callable[[str], np.ndarray]
 PREFIXES = ('model.decoder.', 'decoder.', '')
 TABLE = 'embed_tokens.weight'

@@ -74,36 +74,8 @@ def phone_error_rate(
   return _score(counts, f'per|{signature}|average:corpus|{_version()}')
 
 
-def frame_error_rate(
-  hypotheses: Sequence[np.ndarray], references: Sequence[np.ndarray], num_classes: int
-) -> Score:
-  """Share of frames with a wrong class.
-
-  Args:
-    hypotheses: ``n`` utterances, the class of each frame.
-    references: what they should be.
-    num_classes: of the references; another number of them is another score.
-
-  Raises:
-    ValueError: the numbers of utterances or frames differ, there are none, or a class
-      is none of ``num_classes``.
-  """
-  _check(hypotheses, references)
-  counts = []
-  for row, (one, other) in enumerate(zip(hypotheses, references, strict=True)):
-    if one.shape != other.shape or one.ndim != 1:
-      raise ValueError(
-        f'utterance {row}: expected a class for each of {other.shape} frames, got '
-        f'{one.shape}'
-      )
-    if ((other < 0) | (other >= num_classes)).any():
-      raise ValueError(f'utterance {row}: expected classes 0 to {num_classes - 1}')
-    counts.append(((one != other).sum(), len(other)))
-  return _score(np.array(counts, np.float64), frame_protocol(num_classes))
-
-
 def frame_protocol(num_classes: int) -> str:
-  """What stands beside a frame error rate, also one that is not computed here."""
+  """What stands beside a frame error rate, the share of frames of another class."""
   return f'fer|classes:{num_classes}|frames:all'
 
 

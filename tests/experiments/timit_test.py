@@ -163,9 +163,9 @@ def test_foldings():
   assert len(set(phones.FOLD_48.values()) - {''}) == 48
   assert len(set(phones.FOLD_39.values()) - {''}) == 39
   assert set(phones.FOLD_39) == set(phones.PHONES)
-  assert set(phones.FOLD_48_39) == set(phones.FOLD_48.values()) - {''}
-  for phone, folded in phones.FOLD_39.items():
-    assert phones.FOLD_48_39.get(phones.FOLD_48[phone], '') == folded
+  # The 39 are made of the 48: what is one there is one here.
+  both = zip(phones.FOLD_48.values(), phones.FOLD_39.values(), strict=True)
+  assert len({*both}) == 49  # with what becomes of q
   # As the usual tables have it, those that stay as they are left out.
   table = 'ax-h ah, ax ah, axr er, hv hh, ux uw, nx n, em m, eng ng, ix ih, ao aa, el l'
   table += ', en n, zh sh, bcl sil, dcl sil, gcl sil, pcl sil, tcl sil, kcl sil'
