@@ -98,9 +98,12 @@ def launch(name: str, page: Callable[[Any, str], str], rounds: int | None) -> No
     page: ``rounds, what the machine was doing -> Markdown``; measures.
     rounds: unless --rounds says another number; None: ``page`` knows.
   """
-  force = flags.DEFINE_bool('force', False, 'measure on a busy machine too')
+  here = sys.argv[0]  # shown by --help
+  force = flags.DEFINE_bool(
+    'force', False, 'measure on a busy machine too', module_name=here
+  )
   turns = flags.DEFINE_integer(
-    'rounds', rounds, 'turns of each candidate', lower_bound=2
+    *('rounds', rounds, 'turns of each candidate'), lower_bound=2, module_name=here
   )
 
   def main(arguments: Sequence[str]) -> None:

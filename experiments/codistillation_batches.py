@@ -49,7 +49,7 @@ class Config(codistillation.Config):
     None, 'steps between evaluations on validation', config.count
   )
   arms: tuple[str, ...] = flag(
-    EXCHANGED, 'what is trained where doubling stops to help'
+    EXCHANGED, 'what is trained at the batch whose doubling stops helping'
   )
   exchange: str = flag(
     'local', 'one process holds all replicas', config.one_of('local')

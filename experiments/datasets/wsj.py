@@ -106,7 +106,7 @@ def read(
       utterances is not what it should be.
   """
   if training not in TRAINING:
-    raise InputError(f'--training: expected {" or ".join(TRAINING)}, got {training!r}')
+    raise InputError(f'--train_set: expected {" or ".join(TRAINING)}, got {training!r}')
   tree = _Tree(root)
   bad: dict[str, str] = {}
   lists = {'train': training, 'validation': 'dev93', 'test': 'eval92'}

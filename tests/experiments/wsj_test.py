@@ -104,7 +104,7 @@ def test_faults_of_lists(root):
   index.unlink()
   with pytest.raises(InputError, match=r'si84: no wsj0/doc/.*wv1\.ndx .disc 11_13_1'):
     wsj.read(root, training='si84')
-  with pytest.raises(InputError, match='--training: expected si84 or si284'):
+  with pytest.raises(InputError, match='--train_set: expected si84 or si284'):
     wsj.read(root, training='si85')
 
 
