@@ -33,7 +33,7 @@ def write(workdir: pathlib.Path) -> str:
   table = report.aligned([_HEADER, *rows], markdown=True)
   own = '\n'.join([*table, '', HOW_TO_READ, ''])
   path = workdir / 'table.md'
-  records.write_whole(path, f'{path.read_text()}\n{own}'.encode())
+  records.write_whole(path, f'{path.read_text("utf-8")}\n{own}'.encode())
   curves.validation_curves(
     [run.path for run in runs if validation_curves(run)], workdir / 'validation.png'
   )

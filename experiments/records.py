@@ -110,7 +110,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 def _text(path: pathlib.Path) -> str:
   files.check(path)
   try:
-    return path.read_text()
+    return path.read_text('utf-8')
   except UnicodeDecodeError as error:
     raise InputError(f'{path}: not a text file (byte {error.start})') from error
   except OSError as error:

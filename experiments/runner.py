@@ -144,7 +144,7 @@ def check(
     return
   try:
     files.check(path)
-    there = files.parsed(path.read_text())
+    there = files.parsed(path.read_text('utf-8'))
   except ValueError as error:
     raise InputError(f'{path} is not JSON') from error
   except OSError as error:
