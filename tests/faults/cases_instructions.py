@@ -167,6 +167,9 @@ TOKENIZER = json.dumps(
 )
 
 
+VOCABULARY = json.dumps({'a': 0, 'b': 1, 'ab': 2})
+
+
 def opt(change: Callable[[pathlib.Path], object], message: str) -> Case:
   """Of a checkpoint that was changed, and then of its tokenizer."""
 
@@ -199,9 +202,16 @@ def shard(name: str) -> Callable[[pathlib.Path], object]:
   return text_of(INDEX, json.dumps({'weight_map': {'model.a': name}}))
 
 
-def piped(directory: pathlib.Path) -> None:
-  (directory / WEIGHTS).unlink()
-  os.mkfifo(directory / WEIGHTS)
+def _fifo(directory: pathlib.Path, name: str) -> None:
+  (directory / name).unlink()
+  os.mkfifo(directory / name)
+
+
+def pieces(directory: pathlib.Path, merges: bytes) -> None:
+  """The tokenizer in its older form."""
+  (directory / 'tokenizer.json').unlink()
+  (directory / 'vocab.json').write_text(VOCABULARY)
+  (directory / 'merges.txt').write_bytes(merges)
 
 
 HUGE = json.dumps(
@@ -221,7 +231,10 @@ CHECKPOINTS = {
   'opt, deep JSON in the header': opt(
     header(2 * 10**5, DEEP.encode()), 'not safetensors'
   ),
-  'opt, a pipe': opt(piped, f'cannot read .*{WEIGHTS}: not a regular file'),
+  'opt, a pipe': opt(
+    lambda directory: _fifo(directory, WEIGHTS),
+    f'cannot read .*{WEIGHTS}: not a regular file',
+  ),
   'opt, a shard above': opt(shard('..'), 'expected a weight_map of file names'),
   'opt, a shard elsewhere': opt(shard('/etc/passwd'), 'expected a weight_map of file'),
   'opt, a shard below': opt(shard('a/b'), 'expected a weight_map of file names'),
@@ -235,6 +248,21 @@ CHECKPOINTS = {
   ),
   'tokenizer, an id that is none': opt(
     config(pad_token_id=8), 'pad_token_id: expected an id below 8, got 8'
+  ),
+  'tokenizer, ids with gaps': opt(
+    text_of('tokenizer.json', TOKENIZER.replace('"b": 1', '"b": 99')),
+    'the tokenizer has 100 ids, the network 8',
+  ),
+  'tokenizer, a pipe': opt(
+    lambda directory: _fifo(directory, 'tokenizer.json'),
+    'cannot read .*tokenizer.json: not a regular file',
+  ),
+  'tokenizer, a piece that is none': opt(
+    lambda directory: pieces(directory, b'a c\n'), 'not a tokenizer .*`c`'
+  ),
+  'tokenizer, pieces in a pipe': opt(
+    lambda directory: (pieces(directory, b''), _fifo(directory, 'merges.txt')),
+    'cannot read .*merges.txt: not a regular file',
   ),
   'tokenizer, alone': (
     lambda directory: Pieces(_alone(directory, '['), 8),

@@ -18,6 +18,8 @@ from flax import nnx
 from PIL import Image
 
 from experiments import (
+  churn,
+  codistillation_report,
   opt_checkpoint,
   predictions,
   records,
@@ -221,6 +223,11 @@ INSTRUCTIONS = {
     lambda path: splits.read(path, Collection(())),
     *('h.json', b'{"categories": ["a"], "tasks": ["b/t"]}'),
   ),
+  'held out, lists': tree(
+    'b/dev_tasks.txt',
+    {'b/dev_tasks.txt': b't\n', 'b/test_tasks.txt': b't\n', 'b/t.jsonl': METASEQ},
+    lambda directory: splits.read(directory / 'b', read.read(directory)),
+  ),
 }
 
 
@@ -236,13 +243,22 @@ def checkpoints() -> dict[str, Reader]:
   files[opt.INDEX] = dumped({'weight_map': dict.fromkeys(names, opt.WEIGHTS)})
 
   def checked(directory: pathlib.Path) -> object:
-    return opt_checkpoint.read(directory), Pieces(directory, 8)
+    return opt_checkpoint.read(directory), spoken(Pieces(directory, 8))
 
   found = {f'opt, {name}': tree(name, files, checked) for name in files}
+  older = {**files, 'vocab.json': opt.VOCABULARY.encode(), 'merges.txt': b'a b\n'}
+  del older['tokenizer.json']
+  for name in ('vocab.json', 'merges.txt'):
+    found[f'opt, {name}'] = tree(name, older, lambda d: spoken(Pieces(d, 8)))
   found['opt, config.json alone'] = binary(
     lambda path: Pieces(path.parent, 8), 'config.json', files['config.json']
   )._replace(others={'tokenizer.json': files['tokenizer.json']})
   return found
+
+
+def spoken(tokens: Pieces) -> object:
+  """What text is made of, and made into."""
+  return tokens.decode(tokens.encode('ab c\n\u00e9')), tokens.decode(range(8))
 
 
 TRANSLATED = {'split': 'test', 'seed': 0, 'source': 'a', 'target': 'b'}
@@ -251,9 +267,12 @@ SEARCH = [field.name for field in dataclasses.fields(Decoding)]
 RECORD = dumped({**HEADER, 'measure': 'bleu'}, {**ROW, 'bleu': 1.0, 'final': True})
 
 
-def arrays() -> bytes:
+CHURN = churn.Churn(np.zeros((1, 2), np.int32), np.ones((1, 3)), np.ones((1, 3)))
+
+
+def arrays(**own: np.ndarray) -> bytes:
   stream = io.BytesIO()
-  np.savez(stream, labels=np.arange(4))
+  np.savez(stream, allow_pickle=False, **own)
   return stream.getvalue()
 
 
@@ -301,8 +320,13 @@ RUNS = {
   ),
   'predictions': Reader(
     predictions.NAME,
-    arrays(),
+    arrays(labels=np.arange(4)),
     lambda directory: predictions.read(Run(directory, HEADER, ()), 'labels'),
+  ),
+  'churn': Reader(
+    'churn.npz',
+    arrays(**CHURN.arrays()),
+    lambda directory: codistillation_report.of_run(Run(directory, HEADER, ())),
   ),
   'translations': Reader(
     'r/translations.jsonl',

@@ -76,7 +76,9 @@ class Pieces:
   def __init__(self, directory: pathlib.Path, size: int):
     """``size`` is the network's number of ids."""
     self._tokenizer = _tokenizer(directory)
-    found = self._tokenizer.get_vocab_size(with_added_tokens=True)
+    ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
+    # Not their number: where some are left out, there are fewer than the highest says.
+    found = 1 + max(ids, default=-1)
     if found > size:
       raise InputError(
         f'{directory}: the tokenizer has {found} ids, the network {size}: they do not '
@@ -111,6 +113,8 @@ def _tokenizer(directory: pathlib.Path) -> Any:
 
   path = directory / 'tokenizer.json'
   vocabulary, merges = directory / 'vocab.json', directory / 'merges.txt'
+  for own in (path, vocabulary, merges):
+    files.check(own)
   try:
     if path.exists():
       return tokenizers.Tokenizer.from_file(str(path))
