@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -42,8 +43,11 @@ def ending() -> Iterator[None]:
 
   An ``InputError`` is one line on stderr and exit code 2, Ctrl-C one line and 130.
   A reader who leaves early (``| head``) is no error: 141, what a shell reports of
-  SIGPIPE.
+  SIGPIPE. What a terminal's encoding does not have, such as ±, is written as ``?``.
   """
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors='replace')
   try:
     yield
     sys.stdout.flush()

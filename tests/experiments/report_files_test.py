@@ -1,5 +1,6 @@
 """What the report prints and writes, and how its program ends."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -69,6 +70,20 @@ def test_a_reader_may_leave_early(tmp_path):
   assert process.returncode == 141
   written = {path.name for path in (tmp_path / 'table').iterdir()}
   assert written == {'table.md', 'table.png'}
+
+
+def test_a_terminal_without_the_signs(tmp_path):
+  write_run(tmp_path / 'runs', 'baseline', BASELINE)
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.report', tmp_path / 'runs'],
+    env={**os.environ, 'PYTHONIOENCODING': 'ascii'},
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stderr) == (0, '')
+  assert ' ? ' in done.stdout
 
 
 def test_results_of_the_repository_are_what_the_report_gives():
