@@ -104,7 +104,7 @@ class Config(config.Config):
     (0.5, 0.75), 'shares of training after which the rate falls', config.share
   )
   decay: float = flag(
-    0.1, 'what the learning rate is multiplied by there', config.positive
+    0.1, 'what the learning rate is multiplied by at --decay_at', config.positive
   )
 
 

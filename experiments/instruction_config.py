@@ -50,16 +50,24 @@ class Config(config.Config):
   held_out_categories: int = flag(
     2, 'categories of which nothing is trained on', config.natural
   )
-  held_out_tasks: int = flag(3, 'tasks of other categories', config.natural)
-  split_seed: int = flag(0, 'of what is held out', config.natural)
+  held_out_tasks: int = flag(
+    3, 'held-out tasks of other categories, one each', config.natural
+  )
+  split_seed: int = flag(0, 'seed by which what is held out is drawn', config.natural)
   mixture: str = flag(
     'proportional', 'rates of the tasks of a benchmark', config.one_of(*mixtures.KINDS)
   )
-  cap: int = flag(mixtures.CAP, 'examples of a task that count; 0: all', config.natural)
-  temperature: float = flag(2.0, 'of --mixture=temperature', config.positive)
+  cap: int = flag(
+    mixtures.CAP, 'most examples of a task that its rate counts; 0: all', config.natural
+  )
+  temperature: float = flag(
+    2.0,
+    'of --mixture=temperature: rates are sizes to the power of 1 / this',
+    config.positive,
+  )
   shares: tuple[str, ...] = flag(
     (),
-    'of benchmarks, name:number; others have none; those of OPT-IML: '
+    'shares of benchmarks, name:number; others have none; those of OPT-IML: '
     + ','.join(f'{name}:{share}' for name, share in mixtures.OPT_IML_SHARES.items()),
   )
   text: str | None = flag(
@@ -83,12 +91,22 @@ class Config(config.Config):
     'exponent of the number of demonstrations in training; 0: none',
     config.non_negative,
   )
-  counted: str = flag('target', 'what the loss counts', config.one_of(*prompts.LOSSES))
+  counted: str = flag(
+    'target',
+    'what the loss counts: the last answer (target), all from the first answer on '
+    '(suffix), or everything (full)',
+    config.one_of(*prompts.LOSSES),
+  )
   shots: tuple[int, ...] = flag((0, 2), 'demonstrations in evaluation', config.natural)
-  ranking: str = flag('sum', 'by which options are ranked', config.one_of(*RULES))
+  ranking: str = flag(
+    'sum',
+    'log-probability by which options are ranked: its sum, by token, by byte, or '
+    'less that without the prompt (pmi)',
+    config.one_of(*RULES),
+  )
   free: str = flag(None, 'score of free answers', config.one_of('exact', 'rouge'))
   size: str = flag(
-    None, 'of the network where there is no --checkpoint', config.one_of(*SIZES)
+    None, 'size of the network where there is no --checkpoint', config.one_of(*SIZES)
   )
   length: int = flag(None, 'ids of a row', config.count)
   rows: int = flag(None, 'rows of a batch', config.count)

@@ -11,7 +11,9 @@ from experiments.decoding import Decoding
 class Config(config.Config):
   """The common flags, and those of attention and its search."""
 
-  num_shapes: int = flag(None, 'most shapes of a batch', config.count)
+  num_shapes: int = flag(
+    None, 'most shapes of batches, each of which is compiled', config.count
+  )
   embedding: int = flag(None, 'size of the vector of a symbol', config.count)
   attention: int = flag(None, 'units of the attention', config.count)
   dropout: float = flag(
@@ -30,12 +32,14 @@ class Config(config.Config):
   )
   length_penalty: float = flag(
     None,
-    'of the search: 0: long ones are as improbable as they are',
+    'exponent of the length that the search divides scores by (Wu et al., 2016); 0: '
+    'not at all',
     config.non_negative,
   )
   coverage_penalty: float = flag(
     None,
-    'of the search, for places of the source that nothing looked at',
+    'what places of the source that nothing looked at cost in the search (Wu et al., '
+    '2016)',
     config.non_negative,
   )
   loss: str = flag(

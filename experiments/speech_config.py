@@ -37,24 +37,32 @@ class Config(sequences_config.Config):
     False, 'leave out recordings that are missing or damaged, and say which'
   )
   speakers: int = flag(
-    None, 'of training in the synthetic corpus, who say eight sentences', config.count
+    None,
+    'speakers of training in the synthetic corpus, who say eight sentences each',
+    config.count,
   )
-  num_mel: int = flag(None, 'mel filters; deltas make it three times', config.count)
+  num_mel: int = flag(
+    None,
+    'mel filters; with deltas there are three times as many features',
+    config.count,
+  )
   batch_frames: int = flag(None, 'frames of a batch, with the padding', config.count)
   model: str = flag('las', 'las: sequences, by attention', config.one_of('las'))
   size: str = flag(None, 'sets what of the network is not given')
   hidden: int = flag(None, 'units of a layer, of each direction', config.count)
   layers: int = flag(None, 'bidirectional layers', config.count)
   halvings: int = flag(
-    None, 'of time: before each of the last so many layers', config.natural
+    None,
+    'how often time is halved: before each of the last so many layers',
+    config.natural,
   )
   merge: str = flag(
     None,
-    'what two frames become: concat, one of both, or skip, the first',
+    'what two frames become at a halving: concat, one of both, or skip, the first',
     config.one_of(*MERGES),
   )
   filters: int = flag(
-    None, 'of the attention, for its weights before; 0: none', config.natural
+    None, 'filters over the attention of the step before; 0: none', config.natural
   )
   filter_width: int = flag(None, 'places that a filter covers, odd', config.count)
   batch_norm: bool = flag(False, 'batch normalization in all arms')
@@ -64,7 +72,7 @@ class Config(sequences_config.Config):
     None, 'shares of training after which the rate falls', config.share
   )
   decay: float = flag(
-    None, 'what the learning rate is multiplied by there', config.positive
+    None, 'what the learning rate is multiplied by at --decay_at', config.positive
   )
   weight_decay: float = flag(
     None, 'times the weights, added to the gradient', config.non_negative
@@ -72,7 +80,7 @@ class Config(sequences_config.Config):
   weight_noise: float = flag(
     None, 'standard deviation of noise on the weights', config.non_negative
   )
-  noise_from: int = flag(None, 'first step that has that noise', config.natural)
+  noise_from: int = flag(None, 'first step that has --weight_noise', config.natural)
 
 
 Sizes = Mapping[str, Defaults]

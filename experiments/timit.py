@@ -55,7 +55,7 @@ class Config(speech_config.Config):
     config.one_of(*dict.fromkeys(s for own in TIMIT_SIZES.values() for s in own)),
   )
   left_out: str = flag(
-    None, 'speaker of fsdd who is in no split but that of testing', config.named
+    None, 'speaker of fsdd who is in the test split alone', config.named
   )
 
 
