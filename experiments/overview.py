@@ -228,14 +228,17 @@ def _published(experiment: str) -> Iterable[list[str]]:
     figures = [column.get(prefix + arm) or column.get(arm) for arm in _ARMS]
     if name != experiment or base is None or not any(figures):
       continue
-    label = ' '.join(filter(None, (dataset, size if size != dataset else '')))
+    # A size that has the name of the data, or is the paper's, tells nothing apart.
+    label = dataset if size in ('', dataset, 'paper') else f'{dataset} ({size})'
     yield [
       f'*the paper on {label}*',
       f'*{heading}*',
       '',
       f'*{base}*' + ('' if BASELINE in column else ' (dropout)'),
       *(
-        report.NOTHING if f is None else f'*{f.value - base.value:+.{f.digits}f}*'
+        report.NOTHING
+        if f is None
+        else f'*{f.value - base.value:+.{min(f.digits, base.digits)}f}*'
         for f in figures
       ),
     ]
