@@ -102,9 +102,8 @@ def launch(name: str, page: Callable[[Any, str], str], rounds: int | None) -> No
   force = flags.DEFINE_bool(
     'force', False, 'measure on a busy machine too', module_name=here
   )
-  turns = flags.DEFINE_integer(
-    *('rounds', rounds, 'turns of each candidate'), lower_bound=2, module_name=here
-  )
+  text = 'turns of each candidate'
+  turns = flags.DEFINE_integer('rounds', rounds, text, 2, module_name=here)
 
   def main(arguments: Sequence[str]) -> None:
     if len(arguments) > 1:
