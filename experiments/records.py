@@ -108,7 +108,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _text(path: pathlib.Path) -> str:
-  files.check(path)
+  files.check(path, whole=True)
   try:
     return path.read_text('utf-8')
   except UnicodeDecodeError as error:

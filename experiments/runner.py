@@ -143,7 +143,7 @@ def check(
   if not path.exists():
     return
   try:
-    files.check(path)
+    files.check(path, whole=True)
     there = files.parsed(path.read_text('utf-8'))
   except ValueError as error:
     raise InputError(f'{path} is not JSON') from error

@@ -75,7 +75,7 @@ def _listed(folder: pathlib.Path) -> list[str]:
 
 
 def _pixels(path: pathlib.Path) -> np.ndarray:
-  files.check(path)
+  files.check(path, whole=True)
   try:
     return np.asarray(decoded(path.read_bytes()))
   except (OSError, ValueError, SyntaxError) as error:

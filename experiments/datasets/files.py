@@ -7,6 +7,7 @@ is an `InputError`, and soon.
 
 import gzip
 import json
+import os
 import pathlib
 import stat
 import zipfile
@@ -22,6 +23,7 @@ DEEPEST = 100  # values within values
 # Text packs to a third or a tenth. What unpacks to more is refused, unless it is small.
 _EXPANSION, _SMALL = 100, 1 << 25
 _CHUNK = 1 << 20
+_MEMORY = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
 
 
 class Stream(Protocol):
@@ -30,21 +32,28 @@ class Stream(Protocol):
   def read(self, size: int, /) -> bytes: ...
 
 
-def check(path: pathlib.Path) -> None:
+def check(path: pathlib.Path, *, whole: bool = False) -> None:
   """Whether to open the path ends: that of a pipe waits, a device has no end.
 
+  Args:
+    path: what is to be opened.
+    whole: and read at once, for which it has to fit into the memory.
+
   Raises:
-    InputError: it is one of these, or no path. What else may be wrong is left to who
-      opens it.
+    InputError: it is one of these, too large, or no path. What else may be wrong is
+      left to who opens it.
   """
   try:
-    mode = path.stat().st_mode
+    found = path.stat()
   except ValueError as error:
     raise InputError(f'cannot read {str(path)!r}: {error}') from error
   except OSError:
     return
-  if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+  if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
     raise InputError(f'cannot read {path}: not a regular file')
+  if whole and found.st_size > _MEMORY:
+    size = f'{found.st_size} bytes, which do not fit into the memory'
+    raise InputError(f'cannot read {path}: {size}')
 
 
 def read(path: pathlib.Path) -> bytes:
@@ -54,9 +63,10 @@ def read(path: pathlib.Path) -> bytes:
     InputError: it cannot be read, is cut off or damaged, or unpacks to far more than
       text does.
   """
-  check(path)
+  plain = path.suffix.lower() != '.gz'
+  check(path, whole=plain)
   try:
-    if path.suffix.lower() != '.gz':
+    if plain:
       return path.read_bytes()
     most = _most(path.stat().st_size)
     with gzip.open(path) as file:

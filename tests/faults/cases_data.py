@@ -185,6 +185,7 @@ def _class_of(path: pathlib.Path) -> pathlib.Path:
 TEXT = {
   'text, packed zeros': packed(files.read, 'a.gz', 'more than 100 times'),
   'text, a pipe': pipe(files.read, 'a'),
+  'text, a terabyte': sparse(files.read, 'a.txt', 'a.txt: .* do not fit into'),
   'text, no name of a file': (
     lambda directory: files.read(directory / 'a\0b'),
     InputError,

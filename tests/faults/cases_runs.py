@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from cases_data import ZEROS, archived
+from cases_data import ZEROS, archived, sparse
 
 from experiments import cifar10, mnist, predictions, ptb, records, runner, wmt
 from experiments import codistillation_report as churns
@@ -64,6 +64,9 @@ RECORDS = {
     lambda directory: (os.mkfifo(directory / 'record.jsonl'), collect([directory])),
     InputError,
     'cannot read .*record.jsonl: not a regular file',
+  ),
+  'record, a terabyte': sparse(
+    records.read, 'record.jsonl', 'bytes, which do not fit into the'
   ),
   'record, a seed that is a list': head("'seeds'", seeds=[[1]]),
   'record, a seed that is a text': head("'seeds'", seeds=[0, 'a'], data='d'),

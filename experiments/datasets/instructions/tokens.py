@@ -114,7 +114,7 @@ def _tokenizer(directory: pathlib.Path) -> Any:
   path = directory / 'tokenizer.json'
   vocabulary, merges = directory / 'vocab.json', directory / 'merges.txt'
   for own in (path, vocabulary, merges):
-    files.check(own)
+    files.check(own, whole=True)
   try:
     if path.exists():
       return tokenizers.Tokenizer.from_file(str(path))
