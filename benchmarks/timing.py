@@ -120,7 +120,9 @@ def share_cores() -> None:
   """PyTorch gets as many threads as this process may use cores, as XLA does."""
   import torch
 
-  torch.set_num_threads(len(os.sched_getaffinity(0)))
+  there = hasattr(os, 'sched_getaffinity')  # not on macOS
+  cores = len(os.sched_getaffinity(0)) if there else os.cpu_count() or 1
+  torch.set_num_threads(cores)
 
 
 def table(columns: list[str], rows: list[str]) -> str:
