@@ -253,12 +253,25 @@ CHECKPOINTS = {
     text_of('tokenizer.json', TOKENIZER.replace('"b": 1', '"b": 99')),
     'the tokenizer has 100 ids, the network 8',
   ),
+  'tokenizer, nothing for what is unknown': (
+    lambda directory: _unknown(directory).encode('c'),
+    InputError,
+    'not a tokenizer .*UNK',
+  ),
   'tokenizer, a pipe': opt(
     lambda directory: _fifo(directory, 'tokenizer.json'),
     'cannot read .*tokenizer.json: not a regular file',
   ),
   'tokenizer, a piece that is none': opt(
     lambda directory: pieces(directory, b'a c\n'), 'not a tokenizer .*`c`'
+  ),
+  # The package panics.
+  'tokenizer, a piece that is made of two and none': opt(
+    lambda directory: (
+      pieces(directory, b'a b\n'),
+      _written(directory / 'vocab.json', '{"a": 0, "b": 1}'),
+    ),
+    'not a tokenizer .*range end index',
   ),
   'tokenizer, pieces in a pipe': opt(
     lambda directory: (pieces(directory, b''), _fifo(directory, 'merges.txt')),
@@ -275,6 +288,13 @@ CHECKPOINTS = {
     'config.json: expected a JSON object',
   ),
 }
+
+
+def _unknown(directory: pathlib.Path) -> Pieces:
+  _alone(directory, '{}')
+  text = TOKENIZER.replace('"unk_token": "a"', '"unk_token": "none"')
+  _written(directory / 'tokenizer.json', text)
+  return Pieces(directory, 8)
 
 
 def _alone(directory: pathlib.Path, text: str) -> pathlib.Path:

@@ -4,8 +4,9 @@ A text that continues another one is given with the blank before it, and encoded
 own: so no piece reaches over the joint, and it is known what is the answer's.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from experiments.datasets import files
@@ -75,6 +76,7 @@ class Pieces:
 
   def __init__(self, directory: pathlib.Path, size: int):
     """``size`` is the network's number of ids."""
+    self._directory = directory
     self._tokenizer = _tokenizer(directory)
     ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
     # Not their number: where some are left out, there are fewer than the highest says.
@@ -93,13 +95,15 @@ class Pieces:
 
   def encode(self, text: str) -> list[int]:
     """Without special ids."""
-    ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+    with _told(self._directory):
+      ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
     return ids
 
   def decode(self, ids: Sequence[int]) -> str:
     """The text before the end."""
     kept = [int(i) for i in _until(ids, self.end)]
-    text: str = self._tokenizer.decode(kept, skip_special_tokens=True)
+    with _told(self._directory):
+      text: str = self._tokenizer.decode(kept, skip_special_tokens=True)
     return text
 
 
@@ -115,16 +119,26 @@ def _tokenizer(directory: pathlib.Path) -> Any:
   vocabulary, merges = directory / 'vocab.json', directory / 'merges.txt'
   for own in (path, vocabulary, merges):
     files.check(own, whole=True)
-  try:
+  with _told(directory):
     if path.exists():
       return tokenizers.Tokenizer.from_file(str(path))
     if vocabulary.exists() and merges.exists():
       return tokenizers.ByteLevelBPETokenizer(str(vocabulary), str(merges))
-  except Exception as error:  # the package raises no class of its own
-    raise InputError(f'{directory}: not a tokenizer ({error})') from error
   raise InputError(
     f'{directory}: no tokenizer: neither tokenizer.json, nor vocab.json and merges.txt'
   )
+
+
+@contextlib.contextmanager
+def _told(directory: pathlib.Path) -> Iterator[None]:
+  """Whatever a tokenizer raises is told as what it is."""
+  try:
+    yield
+  except BaseException as error:
+    # The package has no class of its own, and in a panic raises what is no Exception.
+    if not isinstance(error, Exception) and type(error).__name__ != 'PanicException':
+      raise
+    raise InputError(f'{directory}: not a tokenizer ({error})') from error
 
 
 def _id(
