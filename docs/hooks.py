@@ -38,10 +38,10 @@ def on_files(files: Files, config) -> Files:
 
 
 def on_page_markdown(markdown: str, page, **_) -> str:
-  """Links out of docs/ lead into the site."""
+  """Links out of docs/, or into it, lead into the site."""
   if '/' in page.file.src_uri or page.file.abs_src_path is None:
     return markdown
-  return markdown.replace('](../', '](')
+  return markdown.replace('](../', '](').replace('](docs/', '](')
 
 
 def flags() -> str:
