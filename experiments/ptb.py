@@ -111,7 +111,7 @@ class Config(config.Config):
   momentum: float = flag(None, 'momentum of the optimizer', config.share)
   clip: float = flag(None, 'bound on the norm of the gradient', config.positive)
   decay_after: int = flag(None, 'epochs before the learning rate falls', config.natural)
-  decay: float = flag(
+  decay_divisor: float = flag(
     None, 'what the learning rate is divided by in each epoch after', config.positive
   )
   eval_streams: int = flag(
@@ -266,7 +266,7 @@ def optimizer(
 
   def rate(step: jax.Array) -> jax.Array:
     falls = jax.numpy.maximum(step // per_epoch + 1 - config.decay_after, 0)
-    return config.learning_rate / config.decay ** falls.astype('float32')
+    return config.learning_rate / config.decay_divisor ** falls.astype('float32')
 
   return optax.chain(
     optax.clip_by_global_norm(config.clip),

@@ -27,7 +27,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     'init_scale': 0.1,
     'clip': 5.0,
     'decay_after': 6,
-    'decay': 2.0,
+    'decay_divisor': 2.0,
     'num_epochs': 8,
   },
   'small': {
@@ -38,7 +38,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     'init_scale': 0.1,
     'clip': 5.0,
     'decay_after': 4,
-    'decay': 2.0,
+    'decay_divisor': 2.0,
     'num_epochs': 13,
   },
   'medium': {
@@ -49,7 +49,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     'init_scale': 0.05,
     'clip': 5.0,
     'decay_after': 6,
-    'decay': 1.2,
+    'decay_divisor': 1.2,
     'num_epochs': 39,
   },
   'large': {
@@ -60,7 +60,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     'init_scale': 0.04,
     'clip': 10.0,
     'decay_after': 14,
-    'decay': 1.15,
+    'decay_divisor': 1.15,
     'num_epochs': 55,
   },
 }

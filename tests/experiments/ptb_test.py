@@ -125,7 +125,9 @@ def test_the_table_and_the_pictures(default):
 
 
 def test_the_learning_rate_falls_after_its_epochs():
-  config = ptb.filled(ptb.Config(**SMALL, learning_rate=2.0, decay=4.0, clip=1e6))
+  config = ptb.filled(
+    ptb.Config(**SMALL, learning_rate=2.0, decay_divisor=4.0, clip=1e6)
+  )
   data = ptb.data(config, True)
   steps = ptb.steps_per_epoch(config, data[0])
   assert steps == 900 // 10 // 10
@@ -166,7 +168,15 @@ def test_flags_of_batch_norm_reach_the_layers(mode, placement, features, steps):
 
 def test_sizes_are_zaremba_s():
   text = {'data_dir': 'x', 'num_epochs': None}
-  fields = ('hidden', 'unroll', 'dropout', 'init_scale', 'clip', 'decay_after', 'decay')
+  fields = (
+    'hidden',
+    'unroll',
+    'dropout',
+    'init_scale',
+    'clip',
+    'decay_after',
+    'decay_divisor',
+  )
   expected = {
     'small': (200, 20, 0.0, 0.1, 5.0, 4, 2.0, 13),
     'medium': (650, 35, 0.5, 0.05, 5.0, 6, 1.2, 39),
