@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import regularizers as reg
-from experiments import churn, exchanging, records, runner, signals
+from experiments import churn, exchanging, launch, records, runner, signals
 from experiments.codistillation_models import MODELS
 from experiments.codistilled import codistilled, ensemble
 from experiments.datasets.dataset import Dataset
@@ -245,7 +245,11 @@ def _trained(
     raise InputError(str(error)) from error
   with exchange:
     log = job.directory / 'exchange.jsonl'
-    between = exchanging.ThroughDirectory(base, exchange, log)
+
+    def begun() -> None:
+      launch.await_others(path, config.num_replicas, received)
+
+    between = exchanging.ThroughDirectory(base, exchange, log, begun)
     job = dataclasses.replace(job, between=between)
     return runner.train(job, progress, received)
 
@@ -288,7 +292,7 @@ def _with_churn(
   retrains = arm.config.seeds
   bayes = arm.data.about.get('bayes_nll', {})
   couples = max(1, retrains * (retrains - 1) // 2)
-  ages, result = _ages(job), []
+  teaching, result = _teaching(arm, job), []
   for index, row in enumerate(rows):
     replica, retrain = divmod(index, retrains)
     own = (found.pairs == retrain).any(-1)
@@ -299,21 +303,27 @@ def _with_churn(
       more['disagreement'] = 100 * float(found.disagreement[own].mean())
     if 'test' in bayes:
       more['excess'] = row['nll'] - bayes['test']
-    if row['seed'] in ages:
-      more['staleness'] = ages[row['seed']]
+    more |= teaching.get(row['seed'], {})
     result.append({**row, **more})
   return result
 
 
-def _ages(job: runner.Job) -> dict[int, float]:
-  """How stale the peers were in training, by seed."""
-  ages: dict[int, list[float]] = {}
+def _teaching(arm: Arm, job: runner.Job) -> dict[int, dict[str, float]]:
+  """By seed: for which share of training there were peers, and how stale they were."""
+  if not arm.exchanged:
+    return {}
+  ages: dict[int, list[float]] = {seed: [] for seed in job.seeds}
+  there: dict[int, list[bool]] = {seed: [] for seed in job.seeds}
   for row in records.read(job.record)[1:]:
-    if row['split'] == 'train' and 'staleness' in row:
-      ages.setdefault(row['seed'], []).append(row['staleness'])
-  if job.prepare is not None:
-    return {}  # these peers do not age
-  return {seed: float(np.mean(own)) for seed, own in ages.items()}
+    if row['split'] != 'train':
+      continue
+    if 'staleness' in row:
+      ages[row['seed']].append(row['staleness'])
+    if row['step'] > arm.config.burn_in:
+      there[row['seed']].append('staleness' in row)
+  taught = {s: {'taught': 100 * float(np.mean(x))} for s, x in there.items() if x}
+  stale = {s: {'staleness': float(np.mean(x))} for s, x in ages.items() if x}
+  return {seed: {**stale.get(seed, {}), **taught.get(seed, {})} for seed in there}
 
 
 def merge(arm: Arm) -> None:

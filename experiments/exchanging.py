@@ -52,8 +52,22 @@ class ThroughDirectory:
   What is read depends on who is how fast, and goes into a log of its own.
   """
 
-  def __init__(self, base: Task, exchange: Directory, log: pathlib.Path):
+  def __init__(
+    self,
+    base: Task,
+    exchange: Directory,
+    log: pathlib.Path,
+    begun: Callable[[], None] | None = None,
+  ):
+    """
+    Args:
+      base: the task without peers.
+      exchange: what copies go through.
+      log: says at which step which copy was taken up.
+      begun: called once, when the first copy is given away.
+    """
     self._base, self._exchange, self._log = base, exchange, log
+    self._begun = begun
     self._peers: Peers | None = None
 
   def __call__(self, state: State) -> State:
@@ -64,6 +78,9 @@ class ThroughDirectory:
       self._peers = self._exchange(step, given_by(self._base, state), before)
     except ExchangeError as error:
       raise InputError(str(error)) from error
+    if self._begun is not None and step % self._exchange.every == 0:
+      self._begun()
+      self._begun = None
     if self._peers is before:
       return state
     self._note(step)

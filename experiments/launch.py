@@ -14,6 +14,8 @@ from experiments.errors import InputError
 from experiments.progress import Progress
 
 _POLL = 0.1  # seconds
+_PATIENCE = 30.0  # seconds; for what starting takes one replica longer than another
+_TOGETHER = 'EXPERIMENTS_REPLICAS_TOGETHER'
 
 
 def replicas(
@@ -64,8 +66,31 @@ def _started(given: Any, config: Any, arm: str, index: int) -> subprocess.Popen[
   command = [sys.executable, '-m', 'experiments.codistillation', *flags]
   # They say how to make the table, which happens here; all else goes to stderr.
   return subprocess.Popen(
-    command, env={**os.environ, 'PYTHONPATH': path}, stdout=subprocess.DEVNULL
+    command,
+    env={**os.environ, 'PYTHONPATH': path, _TOGETHER: '1'},
+    stdout=subprocess.DEVNULL,
   )
+
+
+def await_others(path: pathlib.Path, count: int, received: Sequence[int]) -> None:
+  """Until all replicas have given something away, if they were started together.
+
+  Otherwise one may have trained for long while another is still being compiled. It
+  waits half a minute at most, and not for what was started by itself.
+
+  Args:
+    path: of the exchange.
+    count: of the replicas.
+    received: a signal ends the waiting.
+  """
+  if _TOGETHER not in os.environ:
+    return
+  end = time.monotonic() + _PATIENCE
+  places = [path / f'replica-{index}' for index in range(count)]
+  while not received and time.monotonic() < end:
+    if all(any(place.glob('*.safetensors')) for place in places):
+      return
+    time.sleep(_POLL / 10)
 
 
 def arguments(config: Any) -> list[str]:

@@ -92,6 +92,7 @@ LOG_LOSS = Measure(
     'churn': Column('churn', 4),
     'disagreement': Column('disagree %', 2),
     'staleness': Column('stale', 0),
+    'taught': Column('taught %', 0),
   },
   how_to_read="""\
 How to read this. Log-loss (nats) is the mean negative log-likelihood of the test
@@ -103,7 +104,8 @@ equal. Excess is the log-loss above that of the true probabilities, where they a
 known. Churn is the mean total variation between the predictions of two retrains (for
 two classes: the absolute difference of the probability), "disagree" the share of
 examples for which they predict another class. Stale is how many steps old the peers
-were in training, the mean over the steps that had any.""",
+were in training, the mean over the steps that had any; taught the share of the steps
+after the burn-in that had.""",
   digits=4,
 )
 

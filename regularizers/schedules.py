@@ -23,7 +23,8 @@ class BurnIn:
 
   def __call__(self, step: Any) -> Any:
     """0 before ``steps``, ``weight`` from ``steps + ramp`` on."""
-    since = jnp.asarray(step - self.steps, jnp.float32)
+    # Not subtracted from the step itself, which may be unsigned.
+    since = jnp.asarray(step, jnp.float32) - self.steps
     share = jnp.clip((since + 1) / (self.ramp + 1), 0.0, 1.0)
     return self.weight * share
 

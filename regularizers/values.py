@@ -93,13 +93,20 @@ def value_at(weight: ScalarOrSchedule, step: Any, name: str = 'weight') -> Any:
   """
   if callable(weight) and step is None:
     raise TypeError(f'{name} is a schedule: call the loss with step=…')
-  value: Any = weight(step) if callable(weight) else weight
+  value: Any = weight(_signed(step)) if callable(weight) else weight
   if jnp.ndim(value) != 0:
     raise ValueError(
       f'{name}: expected a scalar, got shape {list(jnp.shape(value))}; '
       'to use several weights, jax.vmap over the loss'
     )
   return value
+
+
+def _signed(step: Any) -> Any:
+  """A step from which more can be subtracted: nnx counts them in uint32."""
+  dtype = getattr(step, 'dtype', None)
+  unsigned = dtype is not None and jnp.issubdtype(dtype, jnp.unsignedinteger)
+  return jnp.asarray(step, jnp.int32) if unsigned else step
 
 
 def check_number(

@@ -1,5 +1,7 @@
 """Losses as values: printed, flattened, mapped over, changed without compiling."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,6 +130,21 @@ def test_a_schedule_is_read_at_the_step():
   for step in (0, 5, 20):
     expected = CE(Z, Y) - min(step / 10, 1) * reg.entropy(Z)
     np.testing.assert_allclose(at(step), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+  'schedule',
+  [reg.burn_in(1.0, 10), optax.linear_schedule(0.0, 1.0, 2, transition_begin=10)],
+)
+def test_a_step_may_be_unsigned(schedule: Callable[[jax.Array], jax.Array]):
+  """As flax's `nnx.Optimizer` counts: 5 - 10 is not four thousand million."""
+  loss = reg.confidence_penalty(schedule)(CE)
+  for dtype in (np.uint8, jnp.uint32):
+    for step, weight in ((5, 0.0), (20, 1.0)):
+      expected = CE(Z, Y) - weight * reg.entropy(Z)
+      for given in (dtype(step), jnp.asarray(step, dtype)):
+        np.testing.assert_allclose(loss(Z, Y, step=given), expected, rtol=1e-6)
+        assert reg.burn_in(1.0, 10)(given) == (step >= 10)
 
 
 def test_no_gradient_flows_to_the_teacher():

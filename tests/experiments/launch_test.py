@@ -1,0 +1,66 @@
+"""Replicas that one command starts: their flags, and that they begin together."""
+
+import dataclasses
+import pathlib
+import signal
+
+import pytest
+
+from experiments import codistillation, exchanging, launch
+from experiments.codistillation import Config
+from experiments.codistillation_arms import Arm
+from experiments.codistillation_models import MODELS
+from experiments.codistilled import codistilled
+from experiments.state import init_state, stack
+from regularizers.exchange import Directory
+
+
+def test_arguments_are_read_back():
+  own = Config(weight=(0.5,), hidden=(8, 4), vmap=False, data='same', replica=1)
+  assert sorted(launch.arguments(own)) == [
+    *('--data=same', '--hidden=8,4', '--novmap', '--replica=1', '--weight=0.5')
+  ]
+
+
+def test_replicas_that_were_started_together_begin_together(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+  naps: list[float] = []
+
+  def nap(seconds: float) -> None:
+    naps.append(seconds)
+    if len(naps) == 3:  # now the other one gives something away
+      (tmp_path / 'replica-1' / '1.safetensors').touch()
+
+  monkeypatch.setattr(launch.time, 'sleep', nap)
+  for index in range(2):
+    (tmp_path / f'replica-{index}').mkdir()
+  (tmp_path / 'replica-0' / '1.safetensors').touch()
+  launch.await_others(tmp_path, 2, [])  # not started together
+  assert not naps
+  monkeypatch.setenv(launch._TOGETHER, '1')
+  launch.await_others(tmp_path, 2, [signal.SIGTERM])
+  assert not naps
+  launch.await_others(tmp_path, 2, [])
+  assert len(naps) == 3
+  monkeypatch.setattr(launch, '_PATIENCE', 0.0)
+  launch.await_others(tmp_path, 3, [])  # the third one never comes
+  assert len(naps) == 3
+
+
+def test_the_beginning_is_told_once(tmp_path: pathlib.Path):
+  told: list[bool] = []
+  own = codistillation.filled(
+    Config(model='mnist', num_train=200, hidden=(8,), seeds=1, replica=0)
+  )
+  arm = Arm(own, 'codistillation', MODELS['mnist'].data(own))
+  base = arm.base()
+  job = arm.job(codistilled(base, 1))
+  state = init_state(job.task, stack(job.losses), job.optimizer, job.seeds)
+  with Directory(tmp_path / 'peers', 0, 2, 5) as exchange:
+    between = exchanging.ThroughDirectory(
+      base, exchange, tmp_path / 'log', lambda: told.append(True)
+    )
+    for step, count in ((3, 0), (5, 1), (10, 1)):
+      between(dataclasses.replace(state, step=step))
+      assert len(told) == count
