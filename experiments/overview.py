@@ -168,7 +168,7 @@ def evidence(root: Path, series: bool = False) -> list[list[str]]:
     own = [[row for row in rows if row.table == group.name] for group in members]
     line = [name, *_measured(members, own)]
     lines.setdefault(members[0].runs[0].experiment, []).append(line)
-  header = ['experiment', 'measure', 'seeds', 'baseline']
+  header = ['experiment', 'measure', 'runs', 'baseline']
   below = [x for own in lines for x in (*lines[own], *_published(own))]
   return [[*header, *(arm.replace('_', ' ') for arm in _ARMS)], *below]
 
