@@ -23,8 +23,8 @@ from regularizers.values import (
 Penalty = Callable[..., jax.Array]
 """``penalty(distribution, labels, **extra) -> [...]``, in nats by convention."""
 
-
 Transform = Callable[[Any], Loss]
+"""loss ↦ loss; what it takes may be any function of logits and labels."""
 
 
 @dataclasses.dataclass(frozen=True)

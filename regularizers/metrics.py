@@ -16,7 +16,10 @@ from regularizers.checks import check_labels
 from regularizers.reductions import fit, masked_sum
 
 Average = tuple[jax.Array, jax.Array]
+"""``(sum, count)``, two scalars: the average is sum / count, after merging."""
+
 Mask = jax.Array | None
+"""Booleans or weights of positions, broadcastable to ``[...]``; None: all count."""
 
 
 def _average(values: jax.Array, mask: jax.Array | None) -> Average:
@@ -206,8 +209,8 @@ def churn(
     mask: of positions.
 
   Returns:
-    ``disagreement``: positions whose likeliest classes differ.
-    ``absolute_difference``: |p_k − q_k| averaged over the classes; for two classes
+    ``disagreement``, of positions whose likeliest classes differ, and
+    ``absolute_difference``, of |p_k − q_k| averaged over the classes; for two classes
     that is the difference of the probabilities of either.
 
   Raises:

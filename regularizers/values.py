@@ -11,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 Schedule = Callable[[Any], Any]
+"""A function of the step, such as optax's."""
+
 ScalarOrSchedule = float | jax.Array | Schedule
+"""A number, a traced scalar, or a schedule: then the loss is called with ``step=``."""
 
 
 class Value:

@@ -4,12 +4,15 @@ import ast
 import configparser
 import contextlib
 import importlib.metadata
+import importlib.util
+import inspect
 import io
 import pathlib
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -142,6 +145,56 @@ def test_links_lead_somewhere():
     for link in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
       if not link.startswith(('http', '#')):
         assert (page.parent / link.split('#')[0]).exists(), f'{page}: {link}'
+
+
+def hooks() -> ModuleType:
+  pytest.importorskip('mkdocs')
+  spec = importlib.util.spec_from_file_location('hooks', ROOT / 'docs' / 'hooks.py')
+  assert spec is not None and spec.loader is not None
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+@pytest.mark.parametrize(
+  ('body', 'told'),
+  [
+    ('<a href="b.html#there">b</a> <a href="https://x.org">x</a> <img src="d/">', ''),
+    ('<a href="c.html">c</a>', 'c.html leads nowhere'),
+    ('<a href="b.html#gone">b</a>', 'b.html#gone leads nowhere'),
+    ('<a href="#gone">a</a>', '#gone leads nowhere'),
+    ('<img src="d.png">', 'd.png leads nowhere'),
+    ('<p>((value,</p> <p>aux)`` is</p>', 'torn: ((value, aux)`` is'),
+    ('<pre>x = [``]</pre>', ''),
+  ],
+)
+def test_the_site_warns_of_what_is_broken(
+  body: str, told: str, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+):
+  (tmp_path / 'd').mkdir()
+  pages = {'a.html': body, 'b.html': '<p id="there">', 'd/index.html': '<p>'}
+  for name, text in pages.items():
+    (tmp_path / name).write_text(text)
+  hooks().on_post_build(SimpleNamespace(site_dir=str(tmp_path)))
+  assert caplog.messages == ([f'a.html: {told}'] if told else [])
+
+
+def test_the_reference_names_what_one_types():
+  """Every public name once, and no file of the library in front of it."""
+  headings = re.findall(r'(?m)^(?:::: |      heading: )(.+)$', hooks().reference())
+  for name in regularizers.__all__:
+    if not inspect.ismodule(getattr(regularizers, name)):
+      assert headings.count(f'regularizers.{name}') == 1, name
+  assert 'regularizers.nn.LSTM' in headings
+  assert 'regularizers.exchange.Local' in headings
+
+
+def test_every_public_function_has_an_example():
+  for name in regularizers.__all__:
+    value = getattr(regularizers, name)
+    documented = value if inspect.isroutine(value) else type(value)
+    if not inspect.isclass(value) and not inspect.ismodule(value):
+      assert 'Example:' in (inspect.getdoc(documented) or ''), name
 
 
 def requirements(*extras: str) -> set[str]:

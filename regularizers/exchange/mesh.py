@@ -65,6 +65,11 @@ class Mesh(Stacked):
     return int(self.mesh.shape[self.axis_name])
 
   def init(self, tree: PyTree) -> Peers:
+    """Nothing yet: ``[replicas, peers, ...]`` zeros, each where its copy will be.
+
+    Raises:
+      ValueError: a leaf without the axis of replicas.
+    """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
       return super().init(tree)
     self._check(tree)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from regularizers.checks import aligned, as_float, as_where
 
 PyTree = Any
+"""Any nesting of arrays that JAX knows, such as parameters."""
 
 
 class ExchangeError(RuntimeError):

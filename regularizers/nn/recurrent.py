@@ -15,6 +15,7 @@ from regularizers.nn.initial import Initializer, choose_initial
 from regularizers.values import as_count, check_constant
 
 Carry = Any
+"""What a recurrent network goes on from: an array h, or a pair (h, c) of an LSTM."""
 
 
 class _Recurrent(nnx.Module):
@@ -242,7 +243,7 @@ class GRU(_Recurrent):
   h_t = (1 − z)·n + z·h_{t−1}, with the gates in the order r, z, n, as in PyTorch. The
   carry is one array h.
 
-  Args and Raises: those of `LSTM`, save that there is no forget gate to give a bias to.
+  Args and Raises: those of `LSTM`, except that there is no forget gate.
 
   References:
     Cho et al., *Learning Phrase Representations using RNN Encoder–Decoder for
@@ -264,7 +265,7 @@ class SimpleRNN(_Recurrent):
 
   h_t = tanh(W·x_t + b + U·h_{t−1}). The carry is one array h.
 
-  Args and Raises: those of `LSTM`, save that there is no forget gate to give a bias to.
+  Args and Raises: those of `LSTM`, except that there is no forget gate.
 
   References:
     Elman, *Finding Structure in Time*, 1990.
