@@ -330,10 +330,13 @@ def test_documented_code_runs(page: str):
     language, code = block.groups()
     if language == 'text':
       assert printed == code
+      printed = ''
       continue
+    assert not printed, f'{page}: what is printed does not follow: {printed}'
     output = io.StringIO()
     # Blank lines before it, so that an error names the page's own line.
     above = '\n' * text[: block.start(2)].count('\n')
     with contextlib.redirect_stdout(output):
       exec(compile(above + code, page, 'exec'), namespace)
     printed = output.getvalue()
+  assert not printed, f'{page}: what is printed does not follow: {printed}'
