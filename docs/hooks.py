@@ -131,8 +131,8 @@ def flags() -> str:
   return '\n\n'.join(parts) + '\n'
 
 
-_FLAGS = """Made from the programs' own configurations. A flag without a default here
-takes one that depends on the data set: `python -m experiments.NAME --helpfull` says
+_FLAGS = """Generated from the programs' configurations. The default of a flag that
+has none here depends on the data set: `python -m experiments.NAME --helpfull` says
 which."""
 
 

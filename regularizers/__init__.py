@@ -1,6 +1,6 @@
-"""Losses for classifiers and sequence models that do not grow over-confident.
+"""Losses for classifiers and sequence models that do not become overconfident.
 
-Wrap the loss you have:
+Wrap your loss:
 
   >>> import jax.numpy as jnp
   >>> import regularizers as reg

@@ -1,4 +1,4 @@
-"""The distribution of logits ``hidden @ kernel + bias`` that are never built."""
+"""The distribution of logits ``hidden @ kernel + bias`` that are never materialized."""
 
 import dataclasses
 import functools

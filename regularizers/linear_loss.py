@@ -1,4 +1,4 @@
-"""The mean loss of logits that are never built, gradient and value at one go."""
+"""The mean loss of logits that are never materialized, and its gradient in one pass."""
 
 import dataclasses
 import functools

@@ -269,7 +269,7 @@ def label_noise(rate: ScalarOrSchedule, prior: jax.Array | None = None) -> Trans
 
   The expectation over draws is `label_smoothing` (or `unigram_smoothing`) with
   ε = rate: the prior may draw the true label too. Put it last in a chain: what
-  stands inside sees the noisy labels. The loss needs ``key=``, a fresh one a step.
+  stands inside sees the noisy labels. The loss needs ``key=``, a fresh one per step.
 
   Args:
     rate: probability in [0, 1]; scalar or schedule of ``step``.

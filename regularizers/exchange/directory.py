@@ -37,14 +37,14 @@ class Directory:
 
   Every ``every`` steps a replica writes what it has and reads the newest whole copy
   of each peer. A peer that is slow, dead, ahead or started again, a copy that is
-  damaged, a disk that is full or a directory that is gone for a while: the copies that
-  are there go on being used, and a warning says once what is the matter.
+  damaged, a disk that is full or a directory that is gone for a while: the copies
+  at hand remain in use, and one warning says what is wrong.
 
-  Writing and reading take place in a thread of their own. What was read is there at
-  one of the calls after, so call it at every step.
+  Writing and reading happen in a separate thread. What was read becomes available at
+  a later call, so call it at every step.
 
-  The replicas, in the same place or not, need to see the same file system; that
-  replicas with the same index are noticed takes one that knows file locks, or until
+  The replicas, in the same place or not, need to see the same file system. Duplicate
+  indices are detected at once if the file system supports locks, otherwise only after
   both have written.
   """
 

@@ -13,7 +13,7 @@ PyTree = Any
 
 
 class ExchangeError(RuntimeError):
-  """Replicas that do not go together, or a place that cannot be used."""
+  """Incompatible replicas, or a place that cannot be used."""
 
 
 @jax.tree_util.register_dataclass

@@ -1,4 +1,4 @@
-"""Row statistics of logits that are never built: a scan over tiles of classes.
+"""Row statistics of logits that are never materialized: a scan over tiles of classes.
 
 A tile is a slice of the class axis (see `Slices`), computed from hidden states and
 kernel when it is needed and thrown away. The last tile may overlap its neighbour;

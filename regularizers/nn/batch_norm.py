@@ -45,7 +45,7 @@ class SequenceBatchNorm:
 
   Raises:
     TypeError: no number where one belongs; an axis that is no name.
-    ValueError: an unknown mode or placement, or two that do not go together; numbers
+    ValueError: an unknown mode or placement, or an incompatible pair; numbers
       out of range; no ``max_length`` for mode='frame', or one for 'sequence'.
 
   References:

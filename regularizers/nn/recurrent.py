@@ -15,7 +15,7 @@ from regularizers.nn.initial import Initializer, choose_initial
 from regularizers.values import as_count, check_constant
 
 Carry = Any
-"""What a recurrent network goes on from: an array h, or a pair (h, c) of an LSTM."""
+"""The state between two calls: an array h, or a pair (h, c) of an LSTM."""
 
 
 class _Recurrent(nnx.Module):
