@@ -65,7 +65,7 @@ class Categorical:
   """Distribution over the last axis of dense logits; a frozen pytree.
 
   Made once, at the outermost call of a loss, and handed to every member. Its two
-  row statistics are computed here; what nobody reads, XLA drops.
+  row statistics are computed here; XLA drops the unused ones.
 
   Args:
     logits: ``[..., V]``, any floating type; computed with in float32 or wider.
@@ -325,7 +325,7 @@ def as_distribution(
   """Logits as a `Categorical`; a distribution as it is.
 
   Raises:
-    ValueError: ``where`` beside a distribution, which carries its own.
+    ValueError: ``where`` with a distribution, which carries its own.
   """
   if isinstance(logits, Distribution):
     if where is not None:

@@ -46,8 +46,8 @@ def confidence_penalty(
 ) -> AddPenalty:
   """Penalises low entropy of the predicted distribution.
 
-  Adds −β·H(p), or with a threshold Γ the hinge +β·max(0, Γ − H(p)), which leaves
-  predictions alone that are uncertain enough. (The paper prints the hinge with a
+  Adds −β·H(p), or with a threshold Γ the hinge +β·max(0, Γ − H(p)), which does
+  not affect predictions that are uncertain enough. (The paper prints the hinge with a
   minus sign, which would reward confidence.) The objective can become negative.
 
   Args:

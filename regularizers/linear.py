@@ -30,11 +30,11 @@ from regularizers.linear_checks import check_chunk_size, check_linear
 class LinearCategorical:
   """Distribution over classes with logits ``hidden @ kernel + bias``; a frozen pytree.
 
-  The logits are computed a slice of classes at a time and thrown away, forward and
+  The logits are computed one slice of classes at a time and discarded, forward and
   backward: memory beyond inputs and gradients is a small part of the ``[..., V]``
-  logits, for one more product of hidden and kernel (8·rows·D·V floating-point
-  operations for value and gradient, against 6). A step of training that wants one
-  number needs no more than 6: see `linear_loss`.
+  logits, at the cost of one more product of hidden and kernel (8·rows·D·V operations
+  for value and gradient, versus 6). A training step that needs one number
+  takes only 6: see `linear_loss`.
 
   Every loss and penalty of the package works on it, and so do your own, written on
   `sum` and its special cases. Forward and reverse mode, higher derivatives, ``jit``
@@ -42,10 +42,10 @@ class LinearCategorical:
   passes; gradients come in the dtypes of the inputs.
 
   Under `jax.jit` hidden states may be split over devices by rows, and the kernel by
-  classes, evenly: nothing is gathered. What moves is, with every slice, a few numbers a
-  row and, if the classes are split, the gradient of the hidden states; inside
+  classes, evenly: nothing is gathered. With every slice a few numbers
+  per row move and, if the classes are split, the gradient of the hidden states; inside
   `jax.shard_map` a `ShardedCategorical` of this moves them once. A mesh of explicit
-  axes wants `jax.sharding.auto_axes` around the call.
+  axes needs `jax.sharding.auto_axes` around the call.
 
   Args:
     hidden: ``[..., D]``, floating.
@@ -53,7 +53,7 @@ class LinearCategorical:
     bias: ``[V]``, floating, or None.
     softcap: c > 0; logits become c·tanh(logits / c). Default: none.
     where: booleans broadcastable to ``[..., V]``, as in `Categorical`.
-    chunk_size: classes a slice; default: from the shapes.
+    chunk_size: classes per slice; default: from the shapes.
 
   Raises:
     TypeError: an input that is not floating.

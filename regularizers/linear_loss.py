@@ -43,17 +43,17 @@ def linear_loss(
 ) -> Any:
   """The masked mean of ``loss(hidden @ kernel + bias, labels)``, a scalar.
 
-  Σ mask·loss / Σ mask, or Σ mask·loss / normalizer. Positions are taken a chunk at a
-  time; when the value is to be differentiated, the gradient of a chunk is computed
-  while its logits are at hand: 6·rows·D·V floating-point operations, and no more
-  memory than a few chunks of logits beside one float32 gradient of the kernel.
+  Σ mask·loss / Σ mask, or Σ mask·loss / normalizer. Positions are processed in chunks;
+  if the value is differentiated, the gradient of a chunk is computed while its logits
+  are in memory: 6·rows·D·V floating-point operations, and no more memory than a few
+  chunks of logits plus one float32 gradient of the kernel.
   `LinearCategorical` gives a loss per position and forward-mode derivatives, for 8.
   Under `jax.jit` positions (their leading axis) and classes may be split over devices,
   evenly: nothing is gathered, but the gradient of the kernel is added up over the
   positions' devices, and that of the hidden states over the classes', with every
   chunk. To add up once, split positions inside `jax.shard_map`, with
   ``normalizer=psum(mask.sum(), axis)``, and classes with `ShardedCategorical`. A mesh
-  of explicit axes wants `jax.sharding.auto_axes` around the call.
+  of explicit axes needs `jax.sharding.auto_axes` around the call.
 
   Args:
     loss: any loss of this package, or ``(logits, labels, …) -> [...]`` such as

@@ -1,4 +1,4 @@
-"""Weights that change during training, beside those of optax."""
+"""Weights that change during training, in addition to optax's schedules."""
 
 import dataclasses
 from typing import Any

@@ -45,7 +45,7 @@ class ShardedCategorical:
   devices along the axis.
 
   If V is not a multiple of n, pad the logits (or, for a `LinearCategorical`, the
-  kernel's columns and the bias) with any numbers, at the end, and say
+  kernel's columns and the bias) with any numbers, at the end, and pass
   ``num_classes=V``: the padding is masked.
 
   Gradients. Under ``check_vma=True``, the default, the result counts as one value
@@ -59,15 +59,15 @@ class ShardedCategorical:
       (its log-normaliser counts as part of the whole one).
     axis_name: the mesh axis over which the classes are split.
     num_classes: V. Default: n times the classes that a device holds.
-    where: mask of classes, broadcastable to ``[..., V]`` or ``[..., V/n]``, beside
-      logits alone: a distribution carries its own. True means possible.
+    where: mask of classes, broadcastable to ``[..., V]`` or ``[..., V/n]``, for
+      logits only: a distribution carries its own. True means possible.
 
   Raises:
     NameError: an axis name that is not bound.
     TypeError: logits are not floating.
     ValueError: ``num_classes`` that the blocks cannot hold, or that one could hold
-      alone; padding under a distribution of other make that masks nothing; ``where``
-      beside a distribution.
+      alone; padding under a distribution of another kind that masks nothing; ``where``
+      with a distribution.
 
   References:
     Shoeybi, Patwary, Puri, LeGresley, Casper, Catanzaro, *Megatron-LM: Training

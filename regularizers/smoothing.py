@@ -276,7 +276,7 @@ def label_noise(rate: ScalarOrSchedule, prior: jax.Array | None = None) -> Trans
     prior: ``[V]``, probabilities. Default: uniform, over the allowed classes.
 
   Returns:
-    A transform; takes O(rows + V) memory (with a ``where`` of one mask a row, as
+    A transform; takes O(rows + V) memory (with a ``where`` of one mask per row, as
     much as that mask).
 
   Raises:

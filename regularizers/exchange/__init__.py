@@ -1,8 +1,8 @@
 """Stale copies of peers, for replicas that teach each other while they train.
 
-Every ``every`` steps each replica gives away a copy of its parameters (and of its
-batch statistics), and takes the newest of each peer. Between exchanges the peers
-predict from what was taken last: predictions grow stale slowly, unlike gradients
+Every ``every`` steps each replica shares a copy of its parameters (and of its batch
+statistics), and takes the newest of each peer. Between exchanges the peers predict
+from the last copies taken: predictions grow stale slowly, unlike gradients
 (Anil et al., 2018).
 
   exchange = Directory('runs/exchange', replica=0, num_replicas=2, every=50)
@@ -11,8 +11,8 @@ predict from what was taken last: predictions grow stale slowly, unlike gradient
     peers = exchange(step, params, peers)
     params = train_step(params, peers, batch, step)
 
-`Directory` is for replicas that are processes of their own and share a directory:
-nobody waits for anybody, nor ends with anybody. `Mesh` is for replicas along an axis of
+`Directory` is for replicas that are separate processes and share a directory: none
+waits for another, or ends with it. `Mesh` is for replicas along an axis of
 a device mesh, of one process or many that live and die together. `Local` is for
 replicas stacked in one process, for tests and small studies.
 

@@ -1,11 +1,11 @@
-"""Replicas that are processes of their own and share a directory.
+"""Replicas that are separate processes and share a directory.
 
 DIRECTORY/replica-1/00000007-0000000350.safetensors   the 7th copy, of step 350
 
-A copy gets its name when it is whole, and loses it when two newer ones are there: what
-is written next goes over it, which is faster than a new file. Whoever wants to keep a
-copy gives it a second name (a link), or copies it. Its number goes on where a replica
-that was killed is started again, maybe from an earlier step: the newest copy is the one
+A copy gets its name when it is whole, and loses it when two newer ones are there: the
+next one overwrites it, which is faster than a new file. To keep a copy, give it a
+second name (a link), or copy it. Its number continues when a replica that was killed
+is started again, maybe from an earlier step: the newest copy is the one
 with the highest number.
 """
 
@@ -33,7 +33,7 @@ KEPT = 2  # whoever reads the older one may end; a damaged one has a predecessor
 
 
 class Directory:
-  """Exchange through files: no replica waits for another, nor ends with it.
+  """Exchange through files: no replica waits for another, or ends with it.
 
   Every ``every`` steps a replica writes what it has and reads the newest whole copy
   of each peer. A peer that is slow, dead, ahead or started again, a copy that is
@@ -61,7 +61,7 @@ class Directory:
     """Claims the place of the replica.
 
     Args:
-      path: the directory, which is made if it is missing.
+      path: the directory, which is created if missing.
       replica: index of this one, from 0 on.
       num_replicas: of all of them.
       every: steps from exchange to exchange.
@@ -71,7 +71,7 @@ class Directory:
         return what is there.
 
     Raises:
-      ValueError: the index is none of the replicas, fewer than two of them,
+      ValueError: an index out of range, fewer than two replicas,
         ``every`` < 1, or a ``dtype`` that is not floating.
       ExchangeError: another process is this replica, or the directory cannot be
         written.
@@ -164,9 +164,9 @@ class Directory:
     return peers if news is None else news
 
   def close(self, timeout: float = 10.0) -> None:
-    """Waits for the exchange under way, but not for ever, and gives the place free.
+    """Waits for the exchange under way, up to ``timeout``, and frees the place.
 
-    What went wrong in it is a warning now.
+    An error of that exchange becomes a warning.
 
     Args:
       timeout: seconds.

@@ -38,7 +38,7 @@ class Local(Stacked):
 
   Example:
     >>> exchange = Local(num_replicas=2, every=10)
-    >>> params = {'w': jnp.array([1.0, 2.0])}  # one number a replica
+    >>> params = {'w': jnp.array([1.0, 2.0])}  # one number per replica
     >>> peers = exchange.init(params)
     >>> peers = exchange(20, params, peers)
     >>> print(peers.trees['w'], peers.steps)  # [replicas, peers]

@@ -22,9 +22,9 @@ class Mesh(Stacked):
   """Exchange by collective permutation along an axis of replicas.
 
   Every leaf is a global array with a first axis of replicas that is sharded along
-  ``axis_name``, one replica a slice. Other axes of the mesh are left alone: replicas
+  ``axis_name``, one replica per slice. Other axes of the mesh are not used: replicas
   may be data-parallel or tensor-parallel within. All processes of
-  `jax.distributed` call it at the same steps; where one of them dies, all end. For
+  `jax.distributed` call it at the same steps; if one of them dies, all end. For
   replicas that outlive each other, see `Directory`.
 
   Attributes:

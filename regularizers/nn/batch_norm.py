@@ -26,16 +26,16 @@ class SequenceBatchNorm:
   direction of it, makes its own `BatchNorm` from it, with its own γ, β and statistics.
 
   Attributes:
-    mode: 'sequence': one mean and variance a feature, pooled over all valid frames
+    mode: 'sequence': one mean and variance per feature, pooled over all valid frames
       of all sequences. 'frame': one for each time step, over the sequences that
       have a frame there; nothing leaks from later frames, as language models need.
     placement: what a recurrent layer normalises.
       'input_to_hidden': W·x, for all gates; β takes the place of the bias.
       'layer_input': x itself, without β, for which the bias does.
-      'hidden_to_hidden': U·h, without β, beside W·x + b.
+      'hidden_to_hidden': U·h, without β, which W·x + b is added to.
       'pre_activation': W·x + U·h, what Laurent et al. tried first and found harmful;
       β takes the place of the bias; not for GRUs, whose candidate has no such sum.
-      The last two run inside the recursion, hence with mode='frame' alone.
+      The last two run inside the recursion, hence with mode='frame' only.
     momentum: of the running statistics: running ← m·running + (1 − m)·batch.
     epsilon: ε > 0.
     scale_init: initial γ; Cooijmans et al. need 0.1 for 'hidden_to_hidden'.

@@ -215,7 +215,7 @@ class LSTM(_Recurrent):
     rngs: key ``params``.
 
   Raises:
-    TypeError: an initialiser beside ``init_scale``; a dtype that is not floating.
+    TypeError: an initialiser and ``init_scale``; a dtype that is not floating.
     ValueError: sizes that are not > 0; a rate outside [0, 1].
 
   References:
