@@ -244,10 +244,15 @@ def main(
 if __name__ == '__main__':
   from absl import app, flags
 
+  from experiments import config
+
   _OUTPUT = flags.DEFINE_string(
     'output', None, 'directory that the tables are written to'
   )
   _README = flags.DEFINE_string(
     'readme', None, 'file whose table of evidence is renewed'
   )
-  app.run(lambda argv: main(argv, _OUTPUT.value, _README.value))
+  app.run(
+    lambda argv: main(argv, _OUTPUT.value, _README.value),
+    flags_parser=config.given_flags,
+  )
