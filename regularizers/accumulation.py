@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from regularizers.collectives import AxisName, axes_of, total, varying
+from regularizers.dtypes import widened
 
 
 def microbatches(batch: Any, count: int) -> Any:
@@ -102,7 +103,7 @@ def accumulate_gradients(
   def loss_and_rest(params: Any, batch: Any) -> tuple[jax.Array, Any]:
     loss, count, aux = _parts(loss_fn(params, batch), has_aux)
     # Half precision has no integers above 256 or 2,048.
-    count = jnp.asarray(count, jnp.promote_types(loss.dtype, jnp.float32))
+    count = jnp.asarray(count, widened(loss.dtype))
     return loss, (loss, count, aux)
 
   def sums(batch: Any) -> Any:
@@ -162,9 +163,7 @@ def _described(value: Any) -> str:
 def _wide(array: Any) -> jax.Array:
   dtype = jnp.result_type(array)
   floating = jnp.issubdtype(dtype, jnp.floating)
-  return jnp.asarray(
-    array, jnp.promote_types(dtype, jnp.float32) if floating else dtype
-  )
+  return jnp.asarray(array, widened(dtype) if floating else dtype)
 
 
 def _zeros(like: Any) -> Any:

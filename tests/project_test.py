@@ -20,7 +20,7 @@ MAX_FILE, MAX_FUNCTION = 400, 60
 
 # Each layer of the library may import the layers before it, never itself or later ones.
 LAYERS = (
-  {'collectives'},
+  {'collectives', 'dtypes'},
   {'checks', 'kernels', 'values', 'reductions'},
   {'categorical', 'linear_checks'},
   {'divergence', 'loss'},

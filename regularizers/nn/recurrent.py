@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from regularizers.dtypes import widened
 from regularizers.nn import cells
 from regularizers.nn.batch_norm import SequenceBatchNorm, check_options
 from regularizers.nn.cells import State
@@ -157,7 +158,7 @@ class _Recurrent(nnx.Module):
 
   def _zeros(self, batch: int, dtype: Any) -> State:
     shape = (len(self.directions), batch, self.hidden_features)
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = widened(dtype)
     return (jnp.zeros(shape, wide),) * self.cell.states
 
   def _as_carry(self, state: State) -> Carry:
