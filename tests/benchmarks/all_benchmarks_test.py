@@ -33,6 +33,12 @@ def test_runs_all_and_passes_flags_on(commands, capsys):
   assert 'failed: linear' in err
 
 
+def test_bad_input_of_all_is_bad_input(commands, monkeypatch):
+  bad = types.SimpleNamespace(returncode=2)
+  monkeypatch.setattr(subprocess, 'run', lambda *_, **__: bad)
+  assert program.main(['--rounds=many']) == 2
+
+
 def test_names_and_load(commands, monkeypatch, capsys):
   assert program.main(['losses']) == 0
   assert commands == [['benchmarks.losses']]
