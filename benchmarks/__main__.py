@@ -37,7 +37,7 @@ def wait(force: bool, seconds: float = WAIT) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-  """Runs them; 1 if one has failed, 2 for a name that is none."""
+  """Runs them; 1 if one has failed, 2 for bad input alone, as a name that is none."""
   options = [a for a in arguments if a.startswith('-')]
   chosen = [a for a in arguments if not a.startswith('-')]
   if unknown := [name for name in chosen if name not in names()]:
@@ -45,17 +45,17 @@ def main(arguments: Sequence[str]) -> int:
     return 2
   force = '--force' in options
   timing.require_quiet_machine(force)
-  failed = []
+  failed: dict[str, int] = {}
   for number, name in enumerate(chosen or names()):
     if number:
       wait(force)
     command = [sys.executable, '-m', f'benchmarks.{name}', *options]
     print(shlex.join(['python', *command[1:]]), flush=True)
-    if subprocess.run(command, cwd=FOLDER.parent, check=False).returncode:
-      failed.append(name)
+    if code := subprocess.run(command, cwd=FOLDER.parent, check=False).returncode:
+      failed[name] = code
   if failed:
     print(f'failed: {", ".join(failed)}', file=sys.stderr)
-  return 1 if failed else 0
+  return 2 if {*failed.values()} == {2} else int(bool(failed))
 
 
 if __name__ == '__main__':

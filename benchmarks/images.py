@@ -19,11 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 from flax import nnx
 
 import regularizers as reg
 from benchmarks import timing, torch_densenet
+from benchmarks.extra import torch
 from experiments import mnist
 from experiments.datasets.dataset import Dataset
 from experiments.models import convolution, densenet

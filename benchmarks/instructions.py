@@ -22,12 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
-import transformers
 from flax import nnx
 
 import regularizers as reg
 from benchmarks import timing
+from benchmarks.extra import torch, transformers
 from experiments import instruction_loading
 from experiments.config import steps
 from experiments.datasets.instructions.tokens import Bytes

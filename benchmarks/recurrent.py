@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 from flax import nnx
 
 import regularizers as reg
 from benchmarks import timing
+from benchmarks.extra import torch
 from experiments.models import softmax
 from regularizers import nn
 

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-import torch
 
 import regularizers as reg
 from benchmarks import torch_translation
+from benchmarks.extra import torch
 from benchmarks.torch_translation import Arrays
 from experiments.state import init_state, stack
 from experiments.task import Task

@@ -20,9 +20,9 @@ from typing import Any
 
 import jax
 import numpy as np
-import torch
 
 from benchmarks import sequences, timing, torch_speech
+from benchmarks.extra import torch
 from benchmarks.sequences import Step
 from experiments import speech_study, timit, wsj
 from experiments.datasets import fbank

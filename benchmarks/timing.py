@@ -13,6 +13,9 @@ from typing import Any
 import jax
 from absl import app, flags
 
+from experiments import config
+from experiments.errors import InputError, ending
+
 RESULTS = pathlib.Path(__file__).parent / 'results'
 QUIET = 0.5  # load average a core
 
@@ -106,14 +109,15 @@ def launch(name: str, page: Callable[[Any, str], str], rounds: int | None) -> No
   turns = flags.DEFINE_integer('rounds', rounds, text, 2, module_name=here)
 
   def main(arguments: Sequence[str]) -> None:
-    if len(arguments) > 1:
-      raise app.UsageError(f'unexpected argument {arguments[1]!r}: flags start with --')
-    load = require_quiet_machine(force.value)
-    RESULTS.mkdir(exist_ok=True)
-    text = page(turns.value, load)
-    (RESULTS / f'{name}.md').write_text(text, encoding='utf-8')
+    with ending():
+      if len(arguments) > 1:
+        raise InputError(f'unexpected argument {arguments[1]!r}: flags start with --')
+      load = require_quiet_machine(force.value)
+      RESULTS.mkdir(exist_ok=True)
+      text = page(turns.value, load)
+      (RESULTS / f'{name}.md').write_text(text, encoding='utf-8')
 
-  app.run(main)
+  app.run(main, flags_parser=config.given_flags)
 
 
 def share_cores() -> None:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
+from benchmarks.extra import torch
 from experiments.models.densenet import DenseNet as Ours
 from experiments.models.densenet import Norm, Running
+
+nn = torch.nn
 
 
 class Layer(nn.Module):

@@ -7,14 +7,15 @@ The layers of `experiments.models.listener` without dropout: `torch.nn.LSTM` and
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
 
 from benchmarks import torch_translation
+from benchmarks.extra import torch
 from benchmarks.torch_translation import Arrays, Memory, Pair
 from experiments.models.attention import Location
 from experiments.models.listener import Sizes
+
+nn = torch.nn
+F = torch.nn.functional
 
 
 class Attention(torch_translation.Attention):

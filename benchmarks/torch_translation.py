@@ -9,13 +9,14 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
-from torch.nn.utils import rnn
 
+from benchmarks.extra import torch
 from experiments.datasets.units import END, PADDING, START
 from experiments.models.seq2seq import RESIDUAL_FROM, Sizes
+
+nn = torch.nn
+F = torch.nn.functional
+rnn = torch.nn.utils.rnn
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 Arrays = dict[str, np.ndarray]

@@ -22,9 +22,9 @@ from typing import Any
 
 import jax
 import numpy as np
-import torch
 
 from benchmarks import sequences, timing, torch_translation
+from benchmarks.extra import torch
 from benchmarks.sequences import Step
 from experiments.datasets.buckets import Shape
 from experiments.datasets.units import END, PADDING, START, UNKNOWN

@@ -19,6 +19,8 @@ import regularizers as reg
 ROOT = pathlib.Path(__file__).parents[1]
 CLASSES = 10
 COLORS = '#666666', '#0072B2', '#D55E00', '#009E73'
+ABOVE = (0, 7)
+PLACES = ABOVE, ABOVE, (6, 8), (34, -5)  # of what is written at a minimum
 ARMS: dict[str, reg.Loss] = {
   'cross-entropy': reg.cross_entropy,
   'label smoothing, ε = 0.1': reg.label_smoothing(0.1)(reg.cross_entropy),
@@ -34,7 +36,7 @@ def draw() -> Figure:
   margins = jnp.linspace(0.0, 10.0, 401)
   figure = Figure(figsize=(8.4, 3.2), layout='constrained')
   value, slope = figure.subplots(1, 2)
-  for (name, loss), color in zip(ARMS.items(), COLORS, strict=True):
+  for (name, loss), color, place in zip(ARMS.items(), COLORS, PLACES, strict=True):
     losses, slopes = jax.vmap(jax.value_and_grad(_of_margin(loss)))(margins)
     value.plot(margins, losses, color=color, label=name)
     slope.plot(margins, slopes, color=color)
@@ -45,7 +47,7 @@ def draw() -> Figure:
       value.annotate(
         f'p = {p:.2f}',
         (margins[least], losses[least]),
-        (0, 7),
+        place,
         textcoords='offset points',
         ha='center',
         fontsize=8,

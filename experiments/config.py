@@ -8,7 +8,7 @@ import dataclasses
 import math
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags, logging
@@ -209,9 +209,6 @@ def launch(
 ) -> None:
   """Reads the flags and calls ``run``.
 
-  A flag that absl's parser does not know or cannot read (``--seeds=two``) ends with its
-  message and exit code 1; any other input error (``--seeds=0``) is one line and 2.
-
   Args:
     config_class: its fields are the flags.
     run: of the experiment.
@@ -226,7 +223,20 @@ def launch(
         raise InputError(f'unexpected argument {arguments[1]!r}: flags start with --')
       run(_parsed(config_class, flags.FLAGS))
 
-  app.run(start)
+  app.run(start, flags_parser=given_flags)
+
+
+def given_flags(arguments: Sequence[str]) -> list[str]:
+  """Reads the flags, in place of absl's own end: an error is one line and exit code 2.
+
+  Returns:
+    What is no flag, the name of the program first.
+  """
+  with ending():
+    try:
+      return list(flags.FLAGS(arguments))
+    except flags.Error as error:
+      raise InputError(str(error)) from error
 
 
 def _define(
@@ -283,15 +293,18 @@ class _Parser(flags.ArgumentParser):
     kinds = [k for k in typing.get_args(kind) if k not in (type(None), ...)]
     self._element = kinds[0] if kinds else kind
     name = self._element.__name__
-    name = f'{name},{name},...' if self._tuple else name
+    self._name = name = f'{name},{name},...' if self._tuple else name
     self.syntactic_help = f'{name}: {expected}' if expected else name
 
   def parse(self, argument: Any) -> Any:
     if not isinstance(argument, str):  # a default
       return argument
-    if self._tuple:
-      return tuple(self._element(part.strip()) for part in argument.split(','))
-    return self._element(argument)
+    try:
+      if self._tuple:
+        return tuple(self._element(part.strip()) for part in argument.split(','))
+      return self._element(argument)
+    except ValueError as error:
+      raise ValueError(f'expected {self._name}') from error
 
   def flag_type(self) -> str:
     return self.syntactic_help

@@ -3,6 +3,7 @@
 Every function returns the figure, for notebooks, and writes it if given a path.
 """
 
+import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,13 +32,14 @@ def gradient_norms(run_dirs: Iterable[Path], path: Path | None = None) -> Figure
   records are averaged over equal stretches of steps.
 
   Args:
-    run_dirs: run directories, or directories of them at any depth.
+    run_dirs: run directories, or directories of them at any depth, without what is in
+      ``select`` there.
     path: of the PNG file.
 
   Raises:
     InputError: there is no run, or none with gradient norms.
   """
-  curves = _curves(collect(run_dirs), 'train', 'gradient_norm')
+  curves = _curves(_trained(run_dirs), 'train', 'gradient_norm')
   if not curves:
     raise InputError('no run has a gradient norm in its training rows')
   figure = _drawn(curves, 'norm of the gradient')
@@ -52,13 +54,14 @@ def validation_curves(run_dirs: Iterable[Path], path: Path | None = None) -> Fig
   above the best of all, but for the ends.
 
   Args:
-    run_dirs: run directories, or directories of them at any depth.
+    run_dirs: run directories, or directories of them at any depth, without what is in
+      ``select`` there.
     path: of the PNG file.
 
   Raises:
     InputError: there is no run, or none that was evaluated while training.
   """
-  runs = collect(run_dirs)
+  runs = _trained(run_dirs)
   measure = MEASURES[runs[0].measure]
   name = measure.curve or measure.name
   alike = [run for run in runs if run.measure == measure.name]
@@ -200,6 +203,18 @@ def _bests(series: Series) -> list[float]:
   name = f'validation_{series.run.measure}'
   rows = series.results.values()
   return [float(row[name]) for row in rows if name in row]
+
+
+def _trained(run_dirs: Iterable[Path]) -> list[Run]:
+  """Without the values tried in ``select``, unless it is these that are asked for."""
+  roots = [pathlib.Path(root) for root in run_dirs]
+
+  def tried(run: Run) -> bool:
+    below = [run.path.relative_to(r) for r in roots if run.path.is_relative_to(r)]
+    return all('select' in path.parts for path in below)
+
+  runs = collect(roots)
+  return [run for run in runs if not tried(run)] or runs
 
 
 def _curves(runs: Sequence[Run], split: str, name: str) -> list[Curve]:

@@ -24,16 +24,20 @@ class InputError(Exception):
     )
 
 
-def needs(*packages: str) -> None:
+def needs(*packages: str, extra: str = 'experiments') -> None:
   """Says what is not installed before hours are spent that come to nothing.
 
+  Args:
+    packages: named as they are imported.
+    extra: which has them.
+
   Raises:
-    InputError: some of ``packages``, named as they are imported, are missing.
+    InputError: some of them are missing.
   """
   missing = [name for name in packages if importlib.util.find_spec(name) is None]
   if missing:
     raise InputError(
-      f'not installed: {", ".join(missing)}; see `pip install -e ".[experiments]"`'
+      f"not installed: {', '.join(missing)}; see `pip install -e '.[{extra}]'`"
     )
 
 

@@ -3,9 +3,10 @@
   python -m experiments.report RUN_DIR... [--output DIR]
   python -m experiments.report results/ [--readme README.md]
 
-RUN_DIR is the directory of a run, or holds any number of them at any depth. The
-tables are printed; with ``--output`` they are also written to DIR, as Markdown
-(``table.md``) and as a picture (``table.png``).
+RUN_DIR is the directory of a run, or holds any number of them at any depth; pages and
+pictures among them (``runs/*``) are left out. The tables are printed; with
+``--output`` they are also written to DIR, as Markdown (``table.md``) and as a picture
+(``table.png``).
 
 Of one directory that holds experiments (``results``, ``runs``) the overview is written
 into it: ``overview.md``, and ``index.html`` with the plots. ``--readme`` puts the short
@@ -27,6 +28,7 @@ from experiments.runs import SWEPT, Path, Run, collect
 __all__ = ['Comparison', 'Run', 'collect', 'render', 'table', 'write_report']
 
 NOTHING = '—'
+_PAGES = ('.md', '.html', '.png')  # what lies beside runs, and `runs/*` names too
 _TEXTS = {'arm', '', 'experiment', 'measure'}  # columns that are set flush left
 
 _CAPTION = (
@@ -220,6 +222,11 @@ def aligned(lines: Sequence[Sequence[str]], markdown: bool) -> list[str]:
   return ['  '.join(line).rstrip() for line in cells]
 
 
+def _is_page(path: str) -> bool:
+  file = pathlib.Path(path)
+  return file.suffix in _PAGES and file.is_file()
+
+
 def main(
   argv: Sequence[str], output: str | None = None, readme: str | None = None
 ) -> None:
@@ -227,7 +234,7 @@ def main(
   from experiments import overview
 
   with ending():
-    paths = argv[1:]
+    paths = [path for path in argv[1:] if not _is_page(path)]
     if not paths:
       raise InputError('usage: python -m experiments.report RUN_DIR... [--output DIR]')
     collection = len(paths) == 1 and overview.is_collection(paths[0])
@@ -244,10 +251,15 @@ def main(
 if __name__ == '__main__':
   from absl import app, flags
 
+  from experiments import config
+
   _OUTPUT = flags.DEFINE_string(
     'output', None, 'directory that the tables are written to'
   )
   _README = flags.DEFINE_string(
     'readme', None, 'file whose table of evidence is renewed'
   )
-  app.run(lambda argv: main(argv, _OUTPUT.value, _README.value))
+  app.run(
+    lambda argv: main(argv, _OUTPUT.value, _README.value),
+    flags_parser=config.given_flags,
+  )

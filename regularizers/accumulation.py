@@ -5,8 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from regularizers.collectives import AxisName, axes_of, total, varying
+from regularizers.dtypes import widened
 
 
 def microbatches(batch: Any, count: int) -> Any:
@@ -74,6 +76,7 @@ def accumulate_gradients(
 
   Raises:
     NameError: an axis name that is not bound.
+    TypeError: a ``loss_fn`` that gives something else, as a mean.
     ValueError: no microbatches, or arrays that disagree on their number.
 
   Example:
@@ -98,10 +101,9 @@ def accumulate_gradients(
     params = varying(params, axis_name)
 
   def loss_and_rest(params: Any, batch: Any) -> tuple[jax.Array, Any]:
-    out = loss_fn(params, batch)
-    (loss, count), aux = out if has_aux else (out, None)
+    loss, count, aux = _parts(loss_fn(params, batch), has_aux)
     # Half precision has no integers above 256 or 2,048.
-    count = jnp.asarray(count, jnp.promote_types(loss.dtype, jnp.float32))
+    count = jnp.asarray(count, widened(loss.dtype))
     return loss, (loss, count, aux)
 
   def sums(batch: Any) -> Any:
@@ -131,12 +133,37 @@ def _check_count(batches: Any) -> None:
     )
 
 
+def _parts(out: Any, has_aux: bool) -> tuple[jax.Array, Any, Any]:
+  """Sum, count and aux, where ``loss_fn`` gave them."""
+
+  def is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
+
+  pair = out[0] if has_aux and is_pair(out) else out
+  if is_pair(out) and is_pair(pair) and all(map(_is_scalar, pair)):
+    return jnp.asarray(pair[0]), pair[1], out[1] if has_aux else None
+  expected = '((sum, count), aux)' if has_aux else '(sum, count)'
+  raise TypeError(
+    f'loss_fn: expected {expected}, sum and count two scalars, got {_described(out)}'
+  )
+
+
+def _is_scalar(value: Any) -> bool:
+  return isinstance(value, int | float | np.generic) or getattr(value, 'shape', 0) == ()
+
+
+def _described(value: Any) -> str:
+  if isinstance(value, tuple | list):
+    return f'({", ".join(map(_described, value))})'
+  if isinstance(value, jax.Array | np.ndarray):
+    return f'{value.dtype}{list(value.shape)}'
+  return type(value).__name__
+
+
 def _wide(array: Any) -> jax.Array:
   dtype = jnp.result_type(array)
   floating = jnp.issubdtype(dtype, jnp.floating)
-  return jnp.asarray(
-    array, jnp.promote_types(dtype, jnp.float32) if floating else dtype
-  )
+  return jnp.asarray(array, widened(dtype) if floating else dtype)
 
 
 def _zeros(like: Any) -> Any:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from regularizers.dtypes import widened
+
 
 def as_array(name: str, value: Any) -> jax.Array:
   """An array of numbers, or a TypeError that names what is none."""
@@ -41,7 +43,7 @@ def as_float(logits: Any, name: str = 'logits') -> jax.Array:
     ValueError: no class axis.
   """
   logits = as_array(name, logits)
-  wide = jnp.promote_types(logits.dtype, jnp.float32)
+  wide = widened(logits.dtype)
   if not jnp.issubdtype(logits.dtype, jnp.floating):
     raise TypeError(f'{name}: expected a floating type, got {logits.dtype}')
   if logits.ndim == 0 or logits.shape[-1] == 0:

@@ -20,6 +20,7 @@ from regularizers.checks import (
   as_where,
   check_labels,
 )
+from regularizers.dtypes import widened
 from regularizers.kernels import dense, tiles
 from regularizers.kernels.affine import AffineLogits, finish
 from regularizers.kernels.tiles import Tile, Tiling
@@ -90,7 +91,7 @@ class LinearCategorical:
   ):
     hidden, kernel, bias = check_linear(hidden, kernel, bias, softcap)
     dtype = jnp.result_type(hidden.dtype, kernel.dtype)
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = widened(dtype)
     shape, num_classes = hidden.shape[:-1], kernel.shape[1]
     rows = math.prod(shape)
     if where is not None:

@@ -15,6 +15,7 @@ from regularizers.categorical import Categorical
 from regularizers.checks import as_where, check_labels
 from regularizers.chunks import Packing, Rows, pack
 from regularizers.collectives import equally_varying, fold
+from regularizers.dtypes import widened
 from regularizers.kernels import tiles
 from regularizers.kernels.affine import soft_cap
 from regularizers.kernels.slices import Slices
@@ -152,7 +153,7 @@ def _weights(
   mask: Any, normalizer: Any, shape: tuple[int, ...], dtype: Any
 ) -> tuple[jax.Array, jax.Array]:
   """Weight of every position, and what their sum is divided by."""
-  ones = jnp.ones(shape, jnp.promote_types(dtype, jnp.float32))
+  ones = jnp.ones(shape, widened(dtype))
   weights = ones if mask is None else fit(mask, ones).astype(ones.dtype)
   if normalizer is None:
     total = weights.sum()
@@ -185,7 +186,7 @@ class _Step:
   @property
   def wide(self) -> Any:
     """Dtype of sums."""
-    return jnp.promote_types(self.dtype, jnp.float32)
+    return widened(self.dtype)
 
   def logits(self, hidden: jax.Array, kernel: jax.Array, bias: Any) -> jax.Array:
     """``hidden @ kernel + bias``, ``[size, V]``."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from regularizers.categorical import Categorical, Distribution, as_distribution
 from regularizers.checks import check_labels
+from regularizers.dtypes import widened
 from regularizers.reductions import fit, masked_sum
 
 Average = tuple[jax.Array, jax.Array]
@@ -84,6 +85,7 @@ def brier(
   probabilities = jnp.exp(p.log_probs())
   labels = check_labels(labels, p.shape, p.num_classes)
   if jnp.issubdtype(labels.dtype, jnp.floating):
+    labels = labels.astype(widened(labels.dtype))
     return _average(jnp.square(probabilities - labels).sum(-1), mask)
   # Expanded, so that no one-hot array is built.
   right = jnp.exp(p.log_prob(labels))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from regularizers.collectives import AxisName, total
+from regularizers.dtypes import widened
 
 
 def masked_sum(
@@ -32,8 +33,8 @@ def masked_sum(
   losses = _wide(losses)
   if mask is None:
     return _total(jnp.sum(losses), axis_name)
-  mask = fit(mask, losses)
-  weighted = mask.astype(losses.dtype) * jnp.where(mask != 0, losses, 0.0)
+  weights = fit(mask, losses).astype(losses.dtype)
+  weighted = weights * jnp.where(weights != 0, losses, 0.0)
   return _total(jnp.sum(weighted), axis_name)
 
 
@@ -79,7 +80,7 @@ def masked_mean(
 def _wide(losses: jax.Array) -> jax.Array:
   """In float32 or wider: neither a weight of ½ nor a count of 70,000 fits all types."""
   losses = jnp.asarray(losses)
-  return losses.astype(jnp.promote_types(losses.dtype, jnp.float32))
+  return losses.astype(widened(losses.dtype))
 
 
 def _total(value: jax.Array, axis_name: AxisName | None) -> jax.Array:

@@ -10,6 +10,7 @@ import numpy as np
 from regularizers.base import AddPenalty, Transform, add_penalty, as_loss, weighted
 from regularizers.categorical import Distribution
 from regularizers.checks import as_array, check_labels
+from regularizers.dtypes import widened
 from regularizers.loss import Loss
 from regularizers.values import ScalarOrSchedule, Value, check_number
 
@@ -82,7 +83,8 @@ class ClassWeighted(Loss):
       )
     labels = check_labels(labels, p.shape, p.num_classes)
     if jnp.issubdtype(labels.dtype, jnp.floating):
-      return (labels * jnp.broadcast_to(self.weights, labels.shape)).sum(-1)
+      weights = jnp.broadcast_to(self.weights, labels.shape)
+      return (labels.astype(widened(labels.dtype)) * weights).sum(-1)
     # An invalid label has whatever weight: the loss under it is NaN.
     return self.weights[jnp.clip(labels, 0, p.num_classes - 1)]
 
@@ -92,7 +94,7 @@ class ClassWeighted(Loss):
     if jnp.issubdtype(labels.dtype, jnp.floating):
       labels = check_labels(blocks.own(labels, 'labels'), p.shape, blocks.size)
       weights = jnp.broadcast_to(weights, labels.shape)
-      out: jax.Array = blocks.class_sum(labels * weights)
+      out: jax.Array = blocks.class_sum(labels.astype(widened(labels.dtype)) * weights)
       return out
     labels = check_labels(labels, p.shape, p.num_classes)
     out = blocks.class_value(weights, labels)
@@ -142,4 +144,4 @@ def class_weights(weights: jax.Array) -> Transform:
   check_number('class_weights', weights)
   if np.ndim(weights) != 1:
     raise ValueError(f'class_weights: expected [V], got {list(np.shape(weights))}')
-  return WeightClasses(weights.astype(jnp.promote_types(weights.dtype, jnp.float32)))
+  return WeightClasses(weights.astype(widened(weights.dtype)))

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import struct
 
 import pytest
 
@@ -43,6 +44,11 @@ def pictures(notebook) -> list[bytes]:
   return [base64.b64decode(picture) for picture in found if picture]
 
 
+def sizes(notebook) -> list[tuple[int, int]]:
+  """Width and height of the pictures, from the header of a PNG file."""
+  return [struct.unpack('>II', picture[16:24]) for picture in pictures(notebook)]
+
+
 def test_there_are_notebooks():
   assert NOTEBOOKS
 
@@ -63,7 +69,7 @@ def test_is_committed_with_outputs_and_small(path):
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_without_an_error_and_shows_what_is_committed(path, monkeypatch):
   monkeypatch.delenv('MPLBACKEND', raising=False)  # conftest's draws no pictures
-  monkeypatch.setenv('PYTHONPATH', str(ROOT))
+  monkeypatch.delenv('PYTHONPATH', raising=False)  # its first cell finds the checkout
   committed = nbformat.read(path, as_version=4)
   fresh = nbformat.read(path, as_version=4)
   need(fresh)
@@ -74,9 +80,12 @@ def test_runs_without_an_error_and_shows_what_is_committed(path, monkeypatch):
     fresh,
     timeout=300,
     kernel_name='python3',
-    resources={'metadata': {'path': str(ROOT)}},
+    resources={'metadata': {'path': str(path.parent)}},  # as Jupyter starts it
   ).execute(env=dict(os.environ))
   assert list(map(kinds, code(fresh))) == list(map(kinds, code(committed)))
+  # Not pixels, as fonts differ; but one more curve has one more name beside it.
+  for drawn, size in zip(sizes(fresh), sizes(committed), strict=True):
+    assert drawn == pytest.approx(size, rel=0.02)
   assert not [
     o for cell in code(fresh) for o in cell.outputs if o.get('name') == 'stderr'
   ]

@@ -23,7 +23,7 @@ MAX_FILE, MAX_FUNCTION = 400, 60
 
 # Each layer of the library may import the layers before it, never itself or later ones.
 LAYERS = (
-  {'collectives'},
+  {'collectives', 'dtypes'},
   {'checks', 'kernels', 'values', 'reductions'},
   {'categorical', 'linear_checks'},
   {'divergence', 'loss'},
@@ -280,7 +280,21 @@ def test_import_adds_nothing_heavy_to_jax():
     top = module.split('.')[0]
     assert top in {'regularizers', 'jax', 'jaxlib'} | sys.stdlib_module_names, module
     assert not within(module, 'jax.experimental.pallas', 'jax.experimental.sparse')
-    assert not within(module, 'regularizers.exchange'), 'it is read when asked for'
+    assert not within(module, 'regularizers.exchange', 'regularizers.nn'), 'too early'
+
+
+@pytest.mark.parametrize(
+  'use', ['reg.nn', 'import regularizers.nn', 'from regularizers import nn']
+)
+def test_without_flax_only_nn_is_missing(use: str):
+  code = (
+    "import sys; sys.modules['flax'] = None; import regularizers as reg; "
+    f'from regularizers import *; cross_entropy; exchange.Local; {use}'
+  )
+  command = [sys.executable, '-c', code]
+  run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+  said = run.stderr.splitlines()[-1]
+  assert said == 'ModuleNotFoundError: regularizers.nn needs flax: pip install flax'
 
 
 @pytest.mark.parametrize(
@@ -311,6 +325,8 @@ def test_public_names_exist_once():
   assert len(names) == len(set(names))
   for name in names:
     assert hasattr(regularizers, name), name
+  assert {*dir(regularizers)} == {*names, 'nn'}
+  assert regularizers.nn.LSTM
 
 
 @pytest.mark.parametrize(

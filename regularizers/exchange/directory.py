@@ -40,6 +40,9 @@ class Directory:
   damaged, a disk that is full or a directory that is gone for a while: the copies
   at hand remain in use, and one warning says what is wrong.
 
+  A run that is started again goes on with the copies that are there, whoever wrote
+  them: a new run needs a new directory.
+
   Writing and reading happen in a separate thread. What was read becomes available at
   a later call, so call it at every step.
 
@@ -122,7 +125,7 @@ class Directory:
     """Nothing yet: ``[peers, ...]`` zeros.
 
     Raises:
-      ExchangeError: a leaf of a type that has no place in a file, as random keys.
+      ExchangeError: a leaf that has no place in a file, as random keys or functions.
     """
     leaves.check_types(tree)
     count = self.num_replicas - 1

@@ -97,8 +97,13 @@ def _names(structure: Any) -> tuple[str, ...]:
 
 
 def check_types(tree: PyTree) -> None:
-  """Raises ExchangeError if a leaf has no place in a file, as random keys."""
+  """Raises ExchangeError if a leaf has no place in a file, as keys and functions."""
   for name, leaf in named(tree).items():
+    if not hasattr(leaf, 'dtype') and not isinstance(leaf, (int, float, complex)):
+      raise ExchangeError(
+        f'{name}: expected an array, got {type(leaf).__name__}: what is exchanged is '
+        'the arrays of a model alone'
+      )
     files.check_type(name, jnp.result_type(leaf))
 
 

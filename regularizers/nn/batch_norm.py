@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from regularizers.collectives import AxisName
+from regularizers.dtypes import widened
 from regularizers.nn.frames import as_features, as_mask, check_dtype, check_finite
 from regularizers.nn.moments import Moments, moments
 from regularizers.values import as_count, check_constant
@@ -179,7 +180,7 @@ class BatchNorm(nnx.Module):
     if use_bias:
       self.bias = nnx.Param(bias_init(rngs.params(), (num_features,), param_dtype))
     steps = () if self.options.max_length is None else (self.options.max_length,)
-    wide = jnp.promote_types(param_dtype, jnp.float32)
+    wide = widened(param_dtype)
     self.mean = nnx.BatchStat(jnp.zeros((*steps, num_features), wide))
     self.var = nnx.BatchStat(jnp.ones((*steps, num_features), wide))
     self.updates = nnx.BatchStat(jnp.zeros((*steps, 1), jnp.int32))
@@ -230,7 +231,7 @@ class BatchNorm(nnx.Module):
     Returns:
       The same shape, float32 or wider; of no meaning in padding.
     """
-    frames = frames.astype(jnp.promote_types(frames.dtype, jnp.float32))
+    frames = frames.astype(widened(frames.dtype))
     if self.evaluates(use_running_average):
       mean, variance = self.running(frames.shape[0])
     else:

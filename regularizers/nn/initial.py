@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from regularizers.dtypes import widened
 from regularizers.values import check_number
 
 Initializer = Callable[..., Any]
@@ -43,7 +44,7 @@ def by_gate(
   init: Initializer, rngs: nnx.Rngs, shape: tuple[int, int], gates: int, dtype: Any
 ) -> jax.Array:
   """``[in, gates·H]`` of blocks ``[in, H]`` that are drawn each by itself."""
-  wide = jnp.promote_types(dtype, jnp.float32)  # bfloat16 has no orthogonal ones
+  wide = widened(dtype)  # bfloat16 has no orthogonal ones
   blocks = [init(rngs.params(), shape, wide) for _ in range(gates)]
   return jnp.concatenate(blocks, axis=1).astype(dtype)
 

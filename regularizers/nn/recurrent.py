@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from regularizers.dtypes import widened
 from regularizers.nn import cells
 from regularizers.nn.batch_norm import SequenceBatchNorm, check_options
 from regularizers.nn.cells import State
@@ -107,11 +108,13 @@ class _Recurrent(nnx.Module):
     Raises:
       TypeError: inputs of the wrong type; lengths and mask together.
       ValueError: shapes that do not match; concrete lengths beyond the array; a
-        valid frame that is not finite, in a call outside of `jax.jit`.
+        valid frame that is not finite, in a call outside of `jax.jit`; dropout that is
+        on without ``rngs``.
     """
     features = as_features(features, self.in_features)
     valid = as_mask(features.shape[:2], lengths, mask)
     check_finite(features, mask=valid)
+    self._check_dropout(deterministic, rngs)
     if isinstance(rngs, jax.Array):  # else all layers would drop the same units
       rngs = nnx.Rngs(dropout=rngs)
     dtype = self.dtype or jnp.result_type(features.dtype, self.param_dtype)
@@ -136,6 +139,15 @@ class _Recurrent(nnx.Module):
     ends = tuple(jnp.stack(arrays) for arrays in zip(*last, strict=True))
     return frames.astype(dtype).swapaxes(0, 1), self._as_carry(ends)
 
+  def _check_dropout(self, deterministic: bool | None, rngs: Any) -> None:
+    off = self.dropout.deterministic if deterministic is None else deterministic
+    on = self.num_layers > 1 and 0 < self.dropout.rate < 1 and not off
+    if on and rngs is None and self.dropout.rngs is None:
+      raise ValueError(
+        f'{type(self).__name__}: dropout is on, expected rngs= in the call (those of '
+        'the constructor draw parameters alone); model.eval() switches it off'
+      )
+
   def initial_carry(self, batch: int) -> Carry:
     """Zeros, as a call without carry starts from.
 
@@ -147,7 +159,7 @@ class _Recurrent(nnx.Module):
 
   def _zeros(self, batch: int, dtype: Any) -> State:
     shape = (len(self.directions), batch, self.hidden_features)
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = widened(dtype)
     return (jnp.zeros(shape, wide),) * self.cell.states
 
   def _as_carry(self, state: State) -> Carry:

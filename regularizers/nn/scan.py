@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from regularizers.dtypes import widened
 from regularizers.nn.cells import Cell, Saved, State
 
 
@@ -41,7 +42,7 @@ def product(frames: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
   """``frames @ kernel`` of arrays cast to dtype, float32 or wider."""
   # Of two axes alone: else the kernel's gradient transposes a large array first.
   rows = frames.reshape(-1, frames.shape[-1]).astype(dtype)
-  wide = jnp.promote_types(dtype, jnp.float32)
+  wide = widened(dtype)
   out = jnp.dot(rows, kernel.astype(dtype), preferred_element_type=wide)
   return out.reshape(*frames.shape[:-1], kernel.shape[-1])
 

@@ -1,5 +1,6 @@
 """python -m benchmarks: what it runs, and when it refuses."""
 
+import importlib.util
 import subprocess
 import sys
 import types
@@ -32,6 +33,12 @@ def test_runs_all_and_passes_flags_on(commands, capsys):
   assert 'failed: linear' in err
 
 
+def test_bad_input_of_all_is_bad_input(commands, monkeypatch):
+  bad = types.SimpleNamespace(returncode=2)
+  monkeypatch.setattr(subprocess, 'run', lambda *_, **__: bad)
+  assert program.main(['--rounds=many']) == 2
+
+
 def test_names_and_load(commands, monkeypatch, capsys):
   assert program.main(['losses']) == 0
   assert commands == [['benchmarks.losses']]
@@ -47,8 +54,24 @@ def test_names_and_load(commands, monkeypatch, capsys):
   assert commands[1:] == [['benchmarks.losses', '--force']]
 
 
-def test_flags_of_a_benchmark():
-  command = [sys.executable, '-m', 'benchmarks.linear', '--rounds=1']
+@pytest.mark.parametrize(
+  ('argument', 'message'),
+  [
+    ('--rounds=1', 'flag --rounds=1: 1 is not integer >= 2'),
+    ('often', "unexpected argument 'often': flags start with --"),
+  ],
+)
+def test_flags_of_a_benchmark(argument, message):
+  command = [sys.executable, '-m', 'benchmarks.linear', argument]
   run = subprocess.run(command, capture_output=True, text=True, check=False)
-  assert run.returncode == 1
-  assert 'flag --rounds=1: 1 is not integer >= 2' in run.stderr
+  assert (run.returncode, run.stderr) == (2, f'error: {message}\n')
+
+
+def test_what_is_not_installed_names_the_extra(monkeypatch, capsys):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(SystemExit) as error:
+    from benchmarks.extra import torch  # noqa: F401
+  assert error.value.code == 2
+  assert capsys.readouterr().err == (
+    "error: not installed: torch; see `pip install -e '.[benchmarks]'`\n"
+  )

@@ -235,3 +235,19 @@ def test_the_picture_of_the_idea_shows_the_losses():
   np.testing.assert_allclose(curves, expected, rtol=2e-6, atol=2e-6)
   # Where smoothing is least, p is the smoothed label.
   assert [text.get_text() for text in value.texts][0] == 'p = 0.91'
+
+
+def test_no_curve_of_the_picture_goes_through_what_is_written():
+  pytest.importorskip('matplotlib', reason='matplotlib is not installed')
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+  from examples import idea
+
+  figure = idea.draw()
+  FigureCanvasAgg(figure).draw()
+  value, _ = figure.axes
+  for text in value.texts:
+    box = text.get_window_extent()
+    for line in value.lines:
+      places = value.transData.transform(line.get_xydata())
+      assert not [place for place in places if box.contains(*place)], text.get_text()

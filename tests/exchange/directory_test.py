@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from regularizers.exchange import Directory, Peers, files
+from regularizers.exchange import Directory, ExchangeError, Peers, files
 
 EVERY = 10
 
@@ -310,3 +310,21 @@ def test_donated_buffers(background: bool, replicas: Replicas):
   assert replicas.call(1, 50, 3)[1][0] in (
     (79,) if not background else (4, 9, 19, 39, 79)
   )
+
+
+@pytest.mark.parametrize(
+  ('leaf', 'said'),
+  [
+    (jax.custom_jvp(jnp.abs), 'expected an array, got custom_jvp'),
+    ('relu', 'expected an array, got str'),
+    (jax.random.key(0), 'leaves of type .* cannot be exchanged'),
+  ],
+)
+def test_a_leaf_that_is_no_array_is_named(tmp_path: pathlib.Path, leaf: Any, said: str):
+  """As modules of equinox have."""
+  tree = {'w': jnp.ones(2), 'count': 3, 'layer': {'activation': leaf}}
+  with Directory(tmp_path, 0, 2, EVERY, background=False) as one:
+    with pytest.raises(ExchangeError, match=f'layer.activation: {said}'):
+      one.init(tree)
+    del tree['layer']
+    assert one.init(tree).trees['w'].shape == (1, 2)

@@ -134,6 +134,28 @@ def test_what_cannot_be_parsed_is_an_error_of_the_flag_parser(argument):
 
 
 @pytest.mark.parametrize(
+  ('argument', 'message'),
+  [
+    ('--seeds=abc', 'flag --seeds=abc: expected int'),
+    ('--batch_size=1.5', 'flag --batch_size=1.5: expected int'),
+    ('--weight=0.1,x', 'flag --weight=0.1,x: expected float,float,...'),
+    ('--nosuchflag', "Unknown command line flag 'nosuchflag'"),
+  ],
+)
+def test_and_the_program_ends_with_a_line_and_code_2(
+  argument, message, monkeypatch, capsys
+):
+  values = flags.FlagValues()
+  config._define(mnist.Config, values, {})
+  monkeypatch.setattr(flags, 'FLAGS', values)
+  assert config.given_flags(['program', 'word', '--seeds=3']) == ['program', 'word']
+  with pytest.raises(SystemExit) as error:
+    config.given_flags(['program', argument])
+  assert error.value.code == 2
+  assert capsys.readouterr().err == f'error: {message}\n'
+
+
+@pytest.mark.parametrize(
   ('fields', 'message'),
   [
     (

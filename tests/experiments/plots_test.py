@@ -34,6 +34,22 @@ def drawn(figure) -> FigureCanvasAgg:
   return canvas
 
 
+def test_curves_leave_out_what_was_tried_unless_it_is_asked_for(tmp_path):
+  for folder, arms in (('', ('baseline', 'a')), ('select', ('a', 'b'))):
+    for arm in arms:
+      write_lines(
+        tmp_path / folder / arm, [header(arm, [0]), *train_rows(0, {10: 1.0})]
+      )
+
+  def shown(*paths):
+    (axis,) = curves.gradient_norms([tmp_path / path for path in paths]).axes
+    return [text.get_text() for text in axis.texts]
+
+  assert shown('') == ['baseline', 'a']
+  assert shown('select') == shown('select/a', 'select/b') == ['a', 'b']
+  assert len(shown('', 'select')) == 4
+
+
 def test_the_histogram_counts_every_probability(tmp_path):
   probabilities = np.array([[[0.0, 0.01, 0.99], [1.0, 0.0, 0.0]]], np.float32)
   write_predictions(write_run(tmp_path, 'baseline', {0: 1.0}), probabilities)

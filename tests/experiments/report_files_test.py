@@ -58,6 +58,22 @@ def test_the_command(tmp_path, capsys):
   assert printed.out.strip() == report.render(report.collect([tmp_path])).strip()
 
 
+def test_all_that_lies_in_a_directory_may_be_named(tmp_path, capsys):
+  """As a shell's ``runs/*`` does: the report's own pages are no runs."""
+  write_run(tmp_path / 'runs' / 'digits', 'baseline', BASELINE)
+  report.main(['report', f'{tmp_path}/runs'])
+  expected = capsys.readouterr().out.partition('written:')[0]
+  (tmp_path / 'runs' / 'README.md').touch()
+  paths = [str(path) for path in sorted((tmp_path / 'runs').iterdir())]
+  assert len(paths) == 4
+  report.main(['report', *paths])
+  assert capsys.readouterr().out == expected
+  for path in ('missing.md', 'runs/digits/baseline/record.jsonl'):
+    with pytest.raises(SystemExit):
+      report.main(['report', *paths, f'{tmp_path}/{path}'])
+    assert f'{path}: ' in capsys.readouterr().err
+
+
 def test_a_reader_may_leave_early(tmp_path):
   """What is written is there all the same."""
   write_run(tmp_path / 'runs', 'baseline', BASELINE)

@@ -1,5 +1,6 @@
 """Microbatches add up to the whole batch."""
 
+import re
 from typing import Any
 
 import jax
@@ -46,6 +47,33 @@ def test_no_position_at_all_is_zero():
   value, gradient = reg.accumulate_gradients(problems.sums, PARAMS, parts)
   assert float(value) == 0
   np.testing.assert_array_equal(gradient, 0)
+
+
+@pytest.mark.parametrize(
+  ('gives', 'has_aux', 'message'),
+  [
+    (
+      lambda s, n: s / n,
+      False,
+      '(sum, count), sum and count two scalars, got float32[]',
+    ),
+    (lambda s, n: (s, n, n), False, 'got (float32[], int32[], int32[])'),
+    (lambda s, n: (s, n[None]), False, 'got (float32[], int32[1])'),
+    (lambda s, n: ((s, n), {}), False, 'got ((float32[], int32[]), dict)'),
+    (lambda s, n: None, False, 'got NoneType'),
+    (lambda s, n: s / n, True, '((sum, count), aux), sum and count'),
+    (lambda s, n: (s, n), True, 'got (float32[], int32[])'),
+    (lambda s, n: ((s, n), {}, {}), True, 'got ((float32[], int32[]), dict, dict)'),
+  ],
+)
+def test_what_a_loss_gives_is_a_sum_and_a_count(gives, has_aux: bool, message: str):
+  def loss_fn(params: Any, batch: Any) -> Any:
+    return gives(*problems.sums(params, batch))
+
+  with pytest.raises(TypeError, match=f'^loss_fn: expected .*{re.escape(message)}'):
+    reg.accumulate_gradients(
+      loss_fn, PARAMS, reg.microbatches(BATCH, 2), has_aux=has_aux
+    )
 
 
 def test_errors():

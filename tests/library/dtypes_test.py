@@ -125,3 +125,56 @@ def test_terms_add_up_to_the_loss(case: transforms.Case):
     sum(terms.values()), loss(logits, labels, **extra), rtol=1e-6, atol=1e-6
   )
   assert next(iter(terms)) == 'cross_entropy'
+
+
+FLOATING = ['float32', 'bfloat16', 'float16', 'float8_e4m3fn', 'float8_e5m2']
+
+
+@pytest.mark.parametrize('dtype', FLOATING)
+@transforms.each
+def test_any_floating_type_without_promotion(case: transforms.Case, dtype: str):
+  """jax promotes nothing of 8 bits, and with 'strict' nothing at all."""
+  logits = jnp.asarray(Q.logits).astype(dtype)
+  mask = jnp.array([True, False, True, True])
+
+  def mean(call: Any) -> Any:
+    return jax.value_and_grad(lambda z: reg.masked_mean(call(z), mask))
+
+  with jax.numpy_dtype_promotion('strict'):
+    got, gradient = mean(case.call(Q, jnp.float32))(logits)
+  expected, exact = mean(case.call(Q, jnp.float32))(logits.astype(jnp.float32))
+  assert (got.dtype, gradient.dtype) == (jnp.float32, logits.dtype)
+  np.testing.assert_allclose(got, expected, rtol=1e-6)
+  rounded = exact.astype(dtype).astype(jnp.float32)
+  np.testing.assert_allclose(
+    gradient.astype(jnp.float32),
+    rounded,
+    rtol=1e-5,
+    atol=float(jnp.finfo(dtype).eps) / 8,
+  )
+
+
+@pytest.mark.parametrize('dtype', FLOATING)
+def test_soft_labels_hidden_states_and_counts_without_promotion(dtype: str):
+  logits, soft = jnp.zeros((2, 4), dtype), jnp.full((2, 4), 0.25).astype(dtype)
+  mask, labels = jnp.array([True, False]), jnp.array([0, 1])
+  loss = reg.class_weights(jnp.full(4, 2.0))(reg.label_smoothing(0.1)(CE))
+  hidden, kernel = jnp.zeros((2, 3), dtype), jnp.zeros((3, 4), dtype)
+
+  def loss_fn(params: jax.Array, batch: Any) -> Any:
+    return reg.masked_sum(CE(batch['x'] + params[None], labels[:1])), jnp.array(1)
+
+  with jax.numpy_dtype_promotion('strict'):
+    for p in (logits, reg.LinearCategorical(hidden, kernel)):
+      for target in (labels, soft):
+        value = reg.masked_mean(loss(p, target), mask)
+        np.testing.assert_allclose(value, 2 * np.log(4), rtol=1e-6)
+    value = reg.linear_loss(loss, hidden, kernel, labels, mask)
+    np.testing.assert_allclose(value, 2 * np.log(4), rtol=1e-6)
+    for target, expected in ((labels, 0.75), (soft, 0.0)):
+      np.testing.assert_allclose(reg.metrics.brier(logits, target, mask)[0], expected)
+    value, gradient = reg.accumulate_gradients(
+      loss_fn, jnp.zeros(4, dtype), reg.microbatches({'x': logits}, 2)
+    )
+  np.testing.assert_allclose(value, np.log(4), rtol=1e-6)
+  assert gradient.dtype == logits.dtype

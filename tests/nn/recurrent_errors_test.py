@@ -77,6 +77,11 @@ ERRORS: dict[str, tuple[Any, Any, str]] = {
     ValueError,
     r'\[1, 2, 2\].*got \[1, 3, 2\] and \[1, 3, 2\]',
   ),
+  'no key': (
+    lambda: nn.GRU(3, 2, num_layers=2, dropout_rate=0.1, rngs=nnx.Rngs(0))(X),
+    ValueError,
+    r'GRU: dropout is on, expected rngs= in the call.*model\.eval\(\)',
+  ),
   'layers': (option(num_layers=0), ValueError, 'num_layers: .*integer > 0, got 0'),
   'units': (
     lambda: nn.LSTM(3, 2.0, rngs=nnx.Rngs(0)),  # type: ignore[arg-type]
