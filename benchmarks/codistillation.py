@@ -73,6 +73,7 @@ class Cost:
 
   Attributes:
     name: of the net.
+    retrains: how many are trained at once.
     parameters: how many a replica gives away.
     step: milliseconds of a step with a teacher and no exchange, median.
     teacher: its time by that of a step without a teacher.
@@ -82,6 +83,7 @@ class Cost:
   """
 
   name: str
+  retrains: int
   parameters: int
   step: float
   teacher: float
@@ -96,6 +98,7 @@ class Replica:
     own = {'seeds': 1, 'replica': 0, 'cache_dir': cache, 'workdir': 'none', **fields}
     config = filled(Config(**own))
     arm = Arm(config, 'codistillation', MODELS[config.model].data(config))
+    self.retrains = config.seeds
     self.base = arm.base()
     self.job = dataclasses.replace(
       arm.job(codistilled(self.base, 1)),
@@ -217,6 +220,7 @@ def measured(
   teacher = [a / b for a, b in zip(times['taught'], times['plain'], strict=True)]
   return Cost(
     name,
+    replica.retrains,
     replica.parameters,
     statistics.median(times['taught']),
     statistics.median(teacher),
@@ -269,8 +273,8 @@ def draw(costs: list[Cost], path: pathlib.Path) -> None:
 
   figure = Figure(figsize=(6, 4), layout='constrained')
   axis = figure.subplots()
-  costs = sorted(costs, key=lambda cost: cost.parameters)
-  costs = [cost for cost in costs if 'at once' not in cost.name]
+  single = [cost for cost in costs if cost.retrains == 1]
+  costs = sorted(single, key=lambda cost: cost.parameters)
   for every, color in zip(INTERVALS, COLORS[1:], strict=False):
     axis.plot(
       [cost.parameters for cost in costs],

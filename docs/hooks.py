@@ -37,6 +37,7 @@ TYPES = {
   'regularizers.nn.recurrent': ('Carry',),
   'regularizers.nn.initial': ('Initializer',),
 }
+_CODE = 'code', 'pre', 'script', 'style'  # tags whose text is no prose
 LOG = logging.getLogger('mkdocs.hooks')  # --strict counts its warnings
 
 
@@ -115,9 +116,6 @@ class _Page(html.parser.HTMLParser):
   def handle_data(self, data: str) -> None:
     if not self._code:
       self.prose += data
-
-
-_CODE = 'code', 'pre', 'script', 'style'
 
 
 def flags() -> str:

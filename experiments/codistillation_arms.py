@@ -1,6 +1,7 @@
 """What the arms of experiments.codistillation train, as jobs, and their final rows."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -245,10 +246,7 @@ def _trained(
     raise InputError(str(error)) from error
   with exchange:
     log = job.directory / 'exchange.jsonl'
-
-    def begun() -> None:
-      launch.await_others(path, config.num_replicas, received)
-
+    begun = functools.partial(launch.await_others, exchange.all_there, received)
     between = exchanging.ThroughDirectory(base, exchange, log, begun)
     job = dataclasses.replace(job, between=between)
     return runner.train(job, progress, received)
@@ -312,18 +310,16 @@ def _teaching(arm: Arm, job: runner.Job) -> dict[int, dict[str, float]]:
   """By seed: for which share of training there were peers, and how stale they were."""
   if not arm.exchanged:
     return {}
-  ages: dict[int, list[float]] = {seed: [] for seed in job.seeds}
-  there: dict[int, list[bool]] = {seed: [] for seed in job.seeds}
-  for row in records.read(job.record)[1:]:
-    if row['split'] != 'train':
-      continue
-    if 'staleness' in row:
-      ages[row['seed']].append(row['staleness'])
-    if row['step'] > arm.config.burn_in:
-      there[row['seed']].append('staleness' in row)
-  taught = {s: {'taught': 100 * float(np.mean(x))} for s, x in there.items() if x}
-  stale = {s: {'staleness': float(np.mean(x))} for s, x in ages.items() if x}
-  return {seed: {**stale.get(seed, {}), **taught.get(seed, {})} for seed in there}
+  rows = [row for row in records.read(job.record)[1:] if row['split'] == 'train']
+  found: dict[int, dict[str, float]] = {}
+  for seed in job.seeds:
+    own = [row for row in rows if row['seed'] == seed]
+    ages = [row['staleness'] for row in own if 'staleness' in row]
+    there = ['staleness' in row for row in own if row['step'] > arm.config.burn_in]
+    found[seed] = {'staleness': float(np.mean(ages))} if ages else {}
+    if there:
+      found[seed]['taught'] = 100 * float(np.mean(there))
+  return found
 
 
 def merge(arm: Arm) -> None:

@@ -293,8 +293,8 @@ class _Parser(flags.ArgumentParser):
     kinds = [k for k in typing.get_args(kind) if k not in (type(None), ...)]
     self._element = kinds[0] if kinds else kind
     name = self._element.__name__
-    self._name = name = f'{name},{name},...' if self._tuple else name
-    self.syntactic_help = f'{name}: {expected}' if expected else name
+    self._name = f'{name},{name},...' if self._tuple else name
+    self.syntactic_help = f'{self._name}: {expected}' if expected else self._name
 
   def parse(self, argument: Any) -> Any:
     if not isinstance(argument, str):  # a default

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from experiments.drawing import COLORS, names, saved, tidy
 from experiments.errors import InputError
 from experiments.measures import MEASURES
-from experiments.runs import BASELINE, SWEPT, Path, Run, Series, collect
+from experiments.runs import BASELINE, SELECT, SWEPT, Path, Run, Series, collect
 
 _LINES = ('-', '--', ':', '-.')  # once the colours are used up
 _LABEL = 0.22  # height of a curve's name, in inches
@@ -211,7 +211,7 @@ def _trained(run_dirs: Iterable[Path]) -> list[Run]:
 
   def tried(run: Run) -> bool:
     below = [run.path.relative_to(r) for r in roots if run.path.is_relative_to(r)]
-    return all('select' in path.parts for path in below)
+    return all(SELECT in path.parts for path in below)
 
   runs = collect(roots)
   return [run for run in runs if not tried(run)] or runs

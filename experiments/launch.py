@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import experiments
@@ -14,6 +14,7 @@ from experiments.errors import InputError
 from experiments.progress import Progress
 
 _POLL = 0.1  # seconds
+_SOON = 0.01  # seconds; some steps
 _PATIENCE = 30.0  # seconds; for what starting takes one replica longer than another
 _TOGETHER = 'EXPERIMENTS_REPLICAS_TOGETHER'
 
@@ -72,25 +73,21 @@ def _started(given: Any, config: Any, arm: str, index: int) -> subprocess.Popen[
   )
 
 
-def await_others(path: pathlib.Path, count: int, received: Sequence[int]) -> None:
+def await_others(there: Callable[[], bool], received: Sequence[int]) -> None:
   """Until all replicas have given something away, if they were started together.
 
   Otherwise one may have trained for long while another is still being compiled. It
   waits half a minute at most, and not for what was started by itself.
 
   Args:
-    path: of the exchange.
-    count: of the replicas.
+    there: whether they have.
     received: a signal ends the waiting.
   """
   if _TOGETHER not in os.environ:
     return
   end = time.monotonic() + _PATIENCE
-  places = [path / f'replica-{index}' for index in range(count)]
-  while not received and time.monotonic() < end:
-    if all(any(place.glob('*.safetensors')) for place in places):
-      return
-    time.sleep(_POLL / 10)
+  while not received and time.monotonic() < end and not there():
+    time.sleep(_SOON)
 
 
 def arguments(config: Any) -> list[str]:

@@ -152,14 +152,9 @@ def evidence(root: Path, series: bool = False) -> list[list[str]]:
   rows = table(runs)
   found = [g for g in groups(runs) if g.baseline and g.runs[0].split == 'test']
   shown = [g for g in found if any(run.arm in _ARMS for run in g.finished)]
-  together: dict[tuple[str, pathlib.Path], list[Group]] = {}
-  for group in shown:
-    place = _home(group)
-    if series and place.parent != folder:
-      place = place.parent
-    together.setdefault((_title(group), place), []).append(group)
+  together = _together(shown, folder, series)
   names = collections.Counter(title for title, _ in together)
-  lines: dict[str, list[list[str]]] = {}
+  lines: dict[str, list[list[str]]] = {}  # by experiment
   for (title, place), members in together.items():
     inside = place.relative_to(folder).as_posix()
     name = f'{title} ({inside})' if names[title] > 1 else title
@@ -173,29 +168,44 @@ def evidence(root: Path, series: bool = False) -> list[list[str]]:
   return [[*header, *(arm.replace('_', ' ') for arm in _ARMS)], *below]
 
 
+def _together(
+  shown: Sequence[Group], folder: pathlib.Path, series: bool
+) -> dict[tuple[str, pathlib.Path], list[Group]]:
+  """What makes up a line, by title and place."""
+  found: dict[tuple[str, pathlib.Path], list[Group]] = {}
+  for group in shown:
+    place = _home(group)
+    if series and place.parent != folder:
+      place = place.parent
+    found.setdefault((_title(group), place), []).append(group)
+  return found
+
+
 def _measured(
   members: Sequence[Group], rows: Sequence[Sequence[Comparison]]
 ) -> list[str]:
-  """Measure, seeds, baseline and differences of one or more groups."""
+  """Measure, runs, baseline and differences of one or more groups."""
   measure = members[0].measure
   by_arm = [{row.arm.split(' (')[0]: row for row in own} for own in rows]
   bases = [own[group.reference] for own, group in zip(by_arm, members, strict=True)]
-  means = [f'{base.mean:.{measure.digits}f}' for base in sorted(bases, key=_mean)]
-  seeds = sorted({len(base.seeds) for base in bases})
-  of_arms = [[own[arm] for own in by_arm if arm in own] for arm in _ARMS]
+  means = sorted(base.mean for base in bases)
+  counts = sorted(len(base.seeds) for base in bases)
+  cells = []
+  for arm in _ARMS:
+    found = [own[arm] for own in by_arm if arm in own]
+    alone = found[0] if found and len(members) == 1 else None
+    cells.append(_difference(alone, measure.digits) if alone else _tally(found))
   return [
     measure.heading,
-    '–'.join(map(str, {seeds[0]: None, seeds[-1]: None})),
-    '–'.join({means[0]: None, means[-1]: None}),
-    *(
-      _difference(found, measure.digits) if len(members) == 1 else _tally(found)
-      for found in of_arms
-    ),
+    _range(*(str(count) for count in counts)),
+    _range(*(f'{mean:.{measure.digits}f}' for mean in means)),
+    *cells,
   ]
 
 
-def _mean(row: Comparison) -> float:
-  return row.mean
+def _range(*ordered: str) -> str:
+  first, last = ordered[0], ordered[-1]
+  return first if first == last else f'{first}–{last}'
 
 
 def _tally(rows: Sequence[Comparison]) -> str:
@@ -209,9 +219,8 @@ def _tally(rows: Sequence[Comparison]) -> str:
   return ', '.join(counts)
 
 
-def _difference(rows: Sequence[Comparison], digits: int) -> str:
-  row = rows[0] if rows else None
-  if row is None or row.difference is None:
+def _difference(row: Comparison, digits: int) -> str:
+  if row.difference is None:
     return report.NOTHING
   text = f'{row.difference:+.{digits}f}'
   if row.interval:

@@ -14,6 +14,7 @@ Path = str | os.PathLike[str]
 Row = Mapping[str, Any]
 
 BASELINE, DROPOUT = 'baseline', 'dropout'
+SELECT = 'select'  # directory of the values that were tried
 _ORDER = (BASELINE, DROPOUT, 'label_smoothing', 'confidence_penalty')  # then by name
 _HEADER = ('experiment', 'dataset', 'arm', 'objective', 'seeds', 'data')
 # What a grid may vary within one run, beside the seed.

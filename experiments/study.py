@@ -308,7 +308,7 @@ def _stages(study: Study) -> list[Stage]:
   )
   return [
     Stage(study, config, workdir, True, variants, unknown),
-    Stage(study, shorter, workdir / 'select', False, grids),
+    Stage(study, shorter, workdir / runs.SELECT, False, grids),
   ]
 
 

@@ -166,6 +166,13 @@ class Directory:
     self._warn()
     return peers if news is None else news
 
+  def all_there(self) -> bool:
+    """Whether there is a copy of every replica, this one included."""
+    try:
+      return all(_copies(place) for place in self._places)
+    except OSError:
+      return False
+
   def close(self, timeout: float = 10.0) -> None:
     """Waits for the exchange under way, up to ``timeout``, and frees the place.
 

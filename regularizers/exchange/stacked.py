@@ -1,5 +1,6 @@
 """What exchanges have in common whose replicas are one stacked pytree."""
 
+import abc
 import functools
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from regularizers.exchange.peers import Peers, PyTree
 
 
-class Stacked:
+class Stacked(abc.ABC):
   """Every leaf has a first axis of replicas; all exchange at once.
 
   The calls can be traced: ``step`` may be an array inside `jax.jit`.
@@ -19,13 +20,13 @@ class Stacked:
   every: int
 
   @property
+  @abc.abstractmethod
   def replicas(self) -> int:
     """The length of the first axis of every leaf."""
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def swap(self, step: jax.Array, tree: PyTree) -> Peers:
     """Every replica's copies of the others, as of ``step``."""
-    raise NotImplementedError
 
   def init(self, tree: PyTree) -> Peers:
     """Nothing yet: ``[replicas, peers, ...]`` zeros.

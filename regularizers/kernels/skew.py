@@ -156,10 +156,6 @@ def row_sum(p: Side, u: jax.Array, alpha: jax.Array) -> jax.Array:
   Returns:
     ``[...]``. The derivative by p is that of a function of its logits.
   """
-  return _row_sum(p, u, alpha)
-
-
-def _row_sum(p: Side, u: jax.Array, alpha: jax.Array) -> jax.Array:
   return skew(_log_p(p), u, alpha).sum(-1)
 
 
@@ -186,20 +182,12 @@ def _row_sum_jvp(primals: Any, tangents: Any) -> Any:
 
   if not isinstance(d_logits, SymbolicZero):
     slope += jax.checkpoint(of_logits, prevent_cse=False)(d_logits, p, u, alpha)
-  for index, tangent in enumerate((d_u, d_alpha)):
-    if not isinstance(tangent, SymbolicZero):
-      slope += _by_the_other(p, (u, alpha), index, tangent)
+  by_parts = row_sum.fun
+  if not isinstance(d_u, SymbolicZero):
+    slope += jax.jvp(lambda u: by_parts(p, u, alpha), (u,), (d_u,))[1]
+  if not isinstance(d_alpha, SymbolicZero):
+    slope += jax.jvp(lambda a: by_parts(p, u, a), (alpha,), (d_alpha,))[1]
   return value, slope
-
-
-def _by_the_other(p: Side, others: Any, index: int, tangent: jax.Array) -> jax.Array:
-  """The slope along the prior or α."""
-
-  def of_one(one: jax.Array) -> jax.Array:
-    return _row_sum(p, *[one if i == index else x for i, x in enumerate(others)])
-
-  out: jax.Array = jax.jvp(of_one, (others[index],), (tangent,))[1]
-  return out
 
 
 row_sum.defjvp(_row_sum_jvp, symbolic_zeros=True)

@@ -29,7 +29,7 @@ _PARTS = 5
 
 
 def tile_size(num_rows: int, num_classes: int, tiles: int = _TILES) -> int:
-  """Classes a tile: a 31st of them, more where that would be a tiny product.
+  """Classes a tile: their share, more where that would be a tiny product.
 
   Args:
     num_rows: positions, all of them in every tile.

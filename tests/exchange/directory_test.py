@@ -1,5 +1,6 @@
 """Replicas that share a directory, one process calling for all of them."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Iterator
@@ -328,3 +329,16 @@ def test_a_leaf_that_is_no_array_is_named(tmp_path: pathlib.Path, leaf: Any, sai
       one.init(tree)
     del tree['layer']
     assert one.init(tree).trees['w'].shape == (1, 2)
+
+
+def test_all_are_there_when_each_has_given_something_away(tmp_path: pathlib.Path):
+  tree = {'w': jnp.ones(2)}
+  with contextlib.ExitStack() as places:
+    replicas = [
+      places.enter_context(Directory(tmp_path, i, 2, EVERY, background=False))
+      for i in range(2)
+    ]
+    for one, whole in zip(replicas, (False, True), strict=True):
+      assert not one.all_there()
+      one(EVERY, tree, one.init(tree))
+      assert [replica.all_there() for replica in replicas] == [whole, whole]

@@ -23,28 +23,23 @@ def test_arguments_are_read_back():
 
 
 def test_replicas_that_were_started_together_begin_together(
-  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+  monkeypatch: pytest.MonkeyPatch,
 ):
   naps: list[float] = []
+  monkeypatch.setattr(launch.time, 'sleep', naps.append)
 
-  def nap(seconds: float) -> None:
-    naps.append(seconds)
-    if len(naps) == 3:  # now the other one gives something away
-      (tmp_path / 'replica-1' / '1.safetensors').touch()
+  def there() -> bool:
+    return len(naps) == 3  # now the other one gives something away
 
-  monkeypatch.setattr(launch.time, 'sleep', nap)
-  for index in range(2):
-    (tmp_path / f'replica-{index}').mkdir()
-  (tmp_path / 'replica-0' / '1.safetensors').touch()
-  launch.await_others(tmp_path, 2, [])  # not started together
+  launch.await_others(there, [])  # not started together
   assert not naps
   monkeypatch.setenv(launch._TOGETHER, '1')
-  launch.await_others(tmp_path, 2, [signal.SIGTERM])
+  launch.await_others(there, [signal.SIGTERM])
   assert not naps
-  launch.await_others(tmp_path, 2, [])
+  launch.await_others(there, [])
   assert len(naps) == 3
   monkeypatch.setattr(launch, '_PATIENCE', 0.0)
-  launch.await_others(tmp_path, 3, [])  # the third one never comes
+  launch.await_others(lambda: False, [])  # the other one never comes
   assert len(naps) == 3
 
 
